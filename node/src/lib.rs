@@ -1,1 +1,15 @@
+//! Rosetta keeps destinations an exact, live copy of PostgreSQL sources.
+//!
+//! The data path, room by room:
+//!
+//! ```text
+//! source::stream      socket bytes -> frames (one replication connection per pipeline)
+//! source::pgoutput    frames -> messages
+//! pipeline::batch     messages -> per-lane batches of whole source transactions
+//! destination         batch -> one destination transaction {fence, rows, checkpoint}
+//! pipeline::progress  durable positions -> the position that the slot is told
+//! ```
+//!
+//! Invariant: received >= written >= durable >= confirmed; each only grows.
 
+pub mod postgres;

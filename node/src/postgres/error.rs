@@ -1,0 +1,123 @@
+use std::{io, str};
+
+/// SQLSTATE codes that a decision hangs on (PostgreSQL docs, appendix A).
+pub mod sqlstate {
+    pub const DIVISION_BY_ZERO: &str = "22012";
+    pub const INVALID_TEXT_REPRESENTATION: &str = "22P02";
+    pub const DUPLICATE_DATABASE_OBJECT: [&str; 4] = ["42710", "42P06", "42P07", "23505"];
+    pub const UNDEFINED_TABLE: &str = "42P01";
+    pub const OBJECT_IN_USE: &str = "55006";
+    pub const UNDEFINED_OBJECT: &str = "42704";
+    pub const FEATURE_NOT_SUPPORTED: &str = "0A000";
+    pub const INSUFFICIENT_PRIVILEGE: &str = "42501";
+    pub const IN_FAILED_TRANSACTION: &str = "25P02";
+}
+
+/// What went wrong between us and one PostgreSQL server.
+#[derive(Debug, thiserror::Error)]
+pub enum PgError {
+    #[error("'{url}' is not a usable connection URL: {reason}")]
+    Url { url: String, reason: String },
+    #[error("cannot connect to {server}: {source}")]
+    Connect { server: String, source: io::Error },
+    #[error("{server} did not answer within {seconds} s")]
+    Timeout { server: String, seconds: u64 },
+    #[error("TLS with {server} failed: {reason}")]
+    Tls { server: String, reason: String },
+    #[error("cannot log in to {server}: {reason}")]
+    Login { server: String, reason: String },
+    #[error("the connection was lost: {0}")]
+    Lost(#[from] io::Error),
+    #[error("{0}")]
+    Server(Box<ServerError>),
+    #[error("unexpected answer from the server: {0}")]
+    Protocol(String),
+}
+
+/// An error that the server reported (PostgreSQL docs, "Error and Notice Message Fields").
+#[derive(Debug, Clone, Default, thiserror::Error)]
+#[error("{message}{} (SQLSTATE {code})", detail.as_ref().map(|d| format!(": {d}")).unwrap_or_default())]
+pub struct ServerError {
+    pub severity: String,
+    pub code: String,
+    pub message: String,
+    pub detail: Option<String>,
+    pub hint: Option<String>,
+    pub table: Option<String>,
+    pub constraint: Option<String>,
+}
+
+impl ServerError {
+    /// From the body of an ErrorResponse.
+    pub fn parse(body: &[u8]) -> ServerError {
+        let mut error = ServerError::default();
+        for field in body.split(|b| *b == 0) {
+            let Some((kind, text)) = field.split_first() else { continue };
+            let text = String::from_utf8_lossy(text).replace('\n', " ");
+            match kind {
+                b'V' => error.severity = text,
+                b'C' => error.code = text,
+                b'M' => error.message = text,
+                b'D' => error.detail = Some(text),
+                b'H' => error.hint = Some(text),
+                b't' => error.table = Some(text),
+                b'n' => error.constraint = Some(text),
+                _ => {} // position, file, line: for PostgreSQL's own developers
+            }
+        }
+        error
+    }
+}
+
+impl PgError {
+    /// The server's SQLSTATE, when the server spoke.
+    pub fn code(&self) -> Option<&str> {
+        match self {
+            PgError::Server(error) => Some(&error.code),
+            PgError::Url { .. }
+            | PgError::Connect { .. }
+            | PgError::Timeout { .. }
+            | PgError::Tls { .. }
+            | PgError::Login { .. }
+            | PgError::Lost(_)
+            | PgError::Protocol(_) => None,
+        }
+    }
+
+    /// Whether trying again, unchanged, can succeed. Classified here, once.
+    pub fn is_transient(&self) -> bool {
+        match self {
+            PgError::Connect { .. } | PgError::Timeout { .. } | PgError::Lost(_) | PgError::Protocol(_) => true,
+            PgError::Url { .. } | PgError::Tls { .. } | PgError::Login { .. } => false,
+            PgError::Server(error) => is_transient_code(&error.code),
+        }
+    }
+
+    pub(crate) fn protocol(what: impl Into<String>) -> PgError {
+        PgError::Protocol(what.into())
+    }
+}
+
+/// Connection, transaction-rollback, resource and operator-intervention classes, and object-in-use;
+/// 53100 (disk full) and 57P03 (starting up) are among them: both pass without our changing anything.
+fn is_transient_code(code: &str) -> bool {
+    let class = code.get(..2).unwrap_or_default();
+    matches!(class, "08" | "40" | "53" | "57" | "58" | "XX") || matches!(code, "55006" | "55P03" | "25006" | "3D000")
+}
+
+pub(crate) fn text(bytes: &[u8]) -> Result<&str, PgError> {
+    str::from_utf8(bytes).map_err(|_| PgError::protocol("text that is not UTF-8"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn server_errors_read_as_one_line() {
+        let body = b"SERROR\0VERROR\0C23505\0Mduplicate key\nvalue\0DKey (id)=(1) already exists.\0\0";
+        let error = ServerError::parse(body);
+        assert_eq!(error.to_string(), "duplicate key value: Key (id)=(1) already exists. (SQLSTATE 23505)");
+        assert!(!PgError::Server(Box::new(error)).is_transient());
+    }
+}
