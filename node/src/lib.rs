@@ -12,4 +12,6 @@
 //!
 //! Invariant: received >= written >= durable >= confirmed; each only grows.
 
+pub mod pipeline;
 pub mod postgres;
+pub mod source;

@@ -1,0 +1,3 @@
+//! Reading a source: its catalog, its slot and its change stream.
+
+pub mod pgoutput;
