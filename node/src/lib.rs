@@ -1,1 +1,3 @@
+//! Rosetta: exact, live copies of PostgreSQL databases.
 
+pub mod config;
