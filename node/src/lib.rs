@@ -5,13 +5,15 @@
 //! ```text
 //! source::stream      socket bytes -> frames (one replication connection per pipeline)
 //! source::pgoutput    frames -> messages
-//! pipeline::batch     messages -> per-lane batches of whole source transactions
+//! pipeline::builder   messages -> batches of whole source transactions
 //! destination         batch -> one destination transaction {fence, rows, checkpoint}
 //! pipeline::progress  durable positions -> the position that the slot is told
 //! ```
 //!
 //! Invariant: received >= written >= durable >= confirmed; each only grows.
 
+pub mod config;
+pub mod destination;
 pub mod pipeline;
 pub mod postgres;
 pub mod source;
