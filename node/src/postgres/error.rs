@@ -32,6 +32,9 @@ pub enum PgError {
     Server(Box<ServerError>),
     #[error("unexpected answer from the server: {0}")]
     Protocol(String),
+    /// The two sides' tables no longer fit; says what to do.
+    #[error("{0}")]
+    Drift(String),
 }
 
 /// An error that the server reported (PostgreSQL docs, "Error and Notice Message Fields").
@@ -80,6 +83,7 @@ impl PgError {
             | PgError::Tls { .. }
             | PgError::Login { .. }
             | PgError::Lost(_)
+            | PgError::Drift(_)
             | PgError::Protocol(_) => None,
         }
     }
@@ -88,7 +92,7 @@ impl PgError {
     pub fn is_transient(&self) -> bool {
         match self {
             PgError::Connect { .. } | PgError::Timeout { .. } | PgError::Lost(_) | PgError::Protocol(_) => true,
-            PgError::Url { .. } | PgError::Tls { .. } | PgError::Login { .. } => false,
+            PgError::Url { .. } | PgError::Tls { .. } | PgError::Login { .. } | PgError::Drift(_) => false,
             PgError::Server(error) => is_transient_code(&error.code),
         }
     }

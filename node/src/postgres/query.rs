@@ -35,7 +35,7 @@ impl Row {
         self.get(index) == Some("t")
     }
 
-    fn decode(body: &[u8]) -> Result<Row, PgError> {
+    pub(crate) fn decode(body: &[u8]) -> Result<Row, PgError> {
         let short = || PgError::protocol("a short row");
         let (count, mut rest) = body.split_first_chunk::<2>().ok_or_else(short)?;
         let mut values = Vec::with_capacity(usize::from(u16::from_be_bytes(*count)));

@@ -1,3 +1,6 @@
-//! Reading a source: its catalog, its slot and its change stream.
+//! Reading a source: its slot, its publications and its change stream.
 
 pub mod pgoutput;
+pub mod publication;
+pub mod slot;
+pub mod stream;

@@ -1,0 +1,277 @@
+use std::sync::Arc;
+
+use bytes::{BufMut, BytesMut};
+use postgres_protocol::{IsNull, message::frontend};
+
+use super::{
+    encode::{self, EncodeError},
+    layout::{Format, Layout, LayoutKey},
+    net_effect::{NetEffect, RowRef, Unchanged},
+    requests::{Failure, Purpose, Requests},
+    statements::{Shape, Statements},
+};
+use crate::{
+    pipeline::batch::{Change, Operation, TableChanges},
+    postgres::{Connection, PgError},
+    source::pgoutput::{Tuple, Value},
+};
+
+/// From this many rows on, a COPY costs the server less than single inserts.
+const COPY_FROM: usize = 5;
+/// From this many rows on, one statement over arrays costs the server less than one a row.
+const SET_FROM: usize = 3;
+/// Size of the CopyData messages that rows are gathered into.
+const COPY_CHUNK: usize = 64 * 1024;
+
+/// Writes the changes of tables as requests on a connection, without waiting for answers.
+#[derive(Debug, Default)]
+pub(super) struct RowWriter {
+    statements: Statements,
+    scratch: Vec<u8>,
+    /// Rows of statements that were executed since the last Sync.
+    unsynced: u64,
+}
+
+impl From<EncodeError> for Failure {
+    fn from(error: EncodeError) -> Failure {
+        Failure { purpose: Purpose::Control, error: PgError::protocol(error.to_string()) }
+    }
+}
+
+/// One change, where it lies, and how its table is laid out at the destination.
+pub(super) type Placed<'a> = (&'a TableChanges, Change, Arc<Layout>);
+
+impl RowWriter {
+    /// After a failure it is not known which statements are prepared.
+    pub(super) fn reset(&mut self) {
+        self.statements.forget();
+        self.unsynced = 0;
+    }
+
+    /// The net effect of a table's changes.
+    pub(super) async fn write_net(
+        &mut self,
+        connection: &mut Connection,
+        requests: &mut Requests,
+        layout: &Arc<Layout>,
+        table: &TableChanges,
+        changes: &[Change],
+    ) -> Result<(), Failure> {
+        if table.only_inserts {
+            let tuples = changes.iter().map(|change| table.tuple(change.new));
+            return self.insert(connection, requests, layout, tuples).await;
+        }
+        let LayoutKey::Columns(key) = &layout.key else {
+            let placed = changes.iter().map(|change| (table, *change, Arc::clone(layout))).collect::<Vec<_>>();
+            return self.write_in_order(connection, requests, &placed).await;
+        };
+        let effect = NetEffect::of(table, changes, key);
+        let tuple = |row: &RowRef| effect.tuple(table, *row);
+        let deletes: Vec<_> = effect.deletes.iter().map(tuple).collect();
+        self.delete(connection, requests, layout, &deletes).await?;
+        for (unchanged, rows) in &effect.updates {
+            let rows: Vec<_> = rows.iter().map(tuple).collect();
+            self.update(connection, requests, layout, unchanged, &rows).await?;
+        }
+        self.insert(connection, requests, layout, effect.inserts.iter().map(tuple)).await
+    }
+
+    /// Changes one by one, in the order given.
+    pub(super) async fn write_in_order(
+        &mut self,
+        connection: &mut Connection,
+        requests: &mut Requests,
+        changes: &[Placed<'_>],
+    ) -> Result<(), Failure> {
+        for (table, change, layout) in changes {
+            let (old, new) = (table.tuple(change.old), table.tuple(change.new));
+            match change.operation {
+                Operation::Insert => self.row(connection, layout, Shape::InsertRow, &[new])?,
+                Operation::Delete => self.row(connection, layout, Shape::DeleteRow, &[old])?,
+                Operation::Update => self.row(connection, layout, Shape::UpdateRow(unchanged_in(new)), &[new, new])?,
+                Operation::Rekey => self.row(connection, layout, Shape::UpdateRow(unchanged_in(new)), &[new, old])?,
+            }
+            requests.send_some(connection).await?;
+        }
+        self.sync(connection, requests);
+        Ok(())
+    }
+
+    async fn insert<'a>(
+        &mut self,
+        connection: &mut Connection,
+        requests: &mut Requests,
+        layout: &Layout,
+        tuples: impl ExactSizeIterator<Item = Tuple<'a>>,
+    ) -> Result<(), Failure> {
+        if tuples.len() >= COPY_FROM {
+            return self.copy(connection, requests, layout, tuples).await;
+        }
+        for tuple in tuples {
+            self.row(connection, layout, Shape::InsertRow, &[tuple])?;
+        }
+        self.sync(connection, requests);
+        Ok(())
+    }
+
+    async fn copy<'a>(
+        &mut self,
+        connection: &mut Connection,
+        requests: &mut Requests,
+        layout: &Layout,
+        tuples: impl Iterator<Item = Tuple<'a>>,
+    ) -> Result<(), Failure> {
+        let is_binary = layout.format == Format::Binary;
+        let options = if is_binary { " (FORMAT binary)" } else { "" };
+        let sql = format!("COPY {} ({}) FROM STDIN{options}", layout.table_sql, layout.column_list());
+        frontend::query(&sql, connection.out())?;
+        self.scratch.clear();
+        if is_binary {
+            self.scratch.extend_from_slice(encode::BINARY_COPY_HEADER);
+        }
+        for tuple in tuples {
+            encode::copy_row(layout, tuple, &mut self.scratch)?;
+            if self.scratch.len() >= COPY_CHUNK {
+                put_copy_data(connection.out(), &mut self.scratch);
+                requests.send_some(connection).await?;
+            }
+        }
+        if is_binary {
+            self.scratch.extend_from_slice(encode::BINARY_COPY_TRAILER);
+        }
+        put_copy_data(connection.out(), &mut self.scratch);
+        frontend::copy_done(connection.out());
+        requests.expect(Purpose::Rows(0)); // a COPY stores all of its rows or fails
+        requests.send_some(connection).await
+    }
+
+    async fn delete(
+        &mut self,
+        connection: &mut Connection,
+        requests: &mut Requests,
+        layout: &Layout,
+        rows: &[Tuple<'_>],
+    ) -> Result<(), Failure> {
+        self.set_or_rows(connection, requests, layout, rows, Shape::DeleteSet, Shape::DeleteRow).await
+    }
+
+    async fn update(
+        &mut self,
+        connection: &mut Connection,
+        requests: &mut Requests,
+        layout: &Layout,
+        unchanged: &Unchanged,
+        rows: &[Tuple<'_>],
+    ) -> Result<(), Failure> {
+        let nothing_to_set = layout.columns.iter().all(|c| layout.is_key(c) || unchanged.contains(&c.tuple_index));
+        if nothing_to_set {
+            return Ok(());
+        }
+        let (set, row) = (Shape::UpdateSet(unchanged.clone()), Shape::UpdateRow(unchanged.clone()));
+        self.set_or_rows(connection, requests, layout, rows, set, row).await
+    }
+
+    async fn set_or_rows(
+        &mut self,
+        connection: &mut Connection,
+        requests: &mut Requests,
+        layout: &Layout,
+        rows: &[Tuple<'_>],
+        set: Shape,
+        row: Shape,
+    ) -> Result<(), Failure> {
+        // unnest would take an array of arrays apart; texts it leaves whole.
+        let takes_sets =
+            layout.format == Format::Text || !set.parameters(layout).iter().any(|column| column.is_array);
+        if rows.len() >= SET_FROM && takes_sets {
+            self.set(connection, layout, set, rows)?;
+        } else {
+            for tuple in rows {
+                self.row(connection, layout, row.clone(), &[*tuple, *tuple])?;
+            }
+        }
+        self.sync(connection, requests);
+        requests.send_some(connection).await
+    }
+
+    /// One statement whose parameters are arrays, a column each.
+    fn set(&mut self, connection: &mut Connection, layout: &Layout, shape: Shape, rows: &[Tuple<'_>]) -> Result<(), Failure> {
+        let columns = shape.parameters(layout);
+        let indexes: Vec<_> = columns.iter().map(|column| column.tuple_index).collect();
+        let values = encode::columns_of(rows.iter().copied(), &indexes)?;
+        let mut arrays = Vec::with_capacity(columns.len());
+        for (index, column) in columns.iter().enumerate() {
+            let mut array = Vec::new();
+            let column_values = values.iter().skip(index).step_by(columns.len()).copied();
+            encode::array(layout.format, column.type_oid, column_values, &mut array)?;
+            arrays.push(array);
+        }
+        let name = self.statements.name(connection, layout, shape)?;
+        let write = |array: &Vec<u8>, buffer: &mut BytesMut| {
+            buffer.extend_from_slice(array);
+            Ok(IsNull::No)
+        };
+        self.execute(connection, &name, 1, &arrays, write, rows.len() as u64)
+    }
+
+    /// One statement for one row. `tuples` is what the parameters come from: the new row, then, for an
+    /// update, the row that holds the key to find it by.
+    fn row(&mut self, connection: &mut Connection, layout: &Layout, shape: Shape, tuples: &[Tuple<'_>]) -> Result<(), Failure> {
+        let mut indexes: Vec<_> = shape.parameters(layout).iter().map(|column| column.tuple_index).collect();
+        let mut values = Vec::with_capacity(indexes.len());
+        for tuple in tuples.first() {
+            values.extend(encode::columns_of([*tuple].into_iter(), &indexes)?);
+        }
+        if let (Shape::UpdateRow(_), Some(old)) = (&shape, tuples.get(1)) {
+            indexes = super::statements::row_identity(layout).iter().map(|column| column.tuple_index).collect();
+            values.extend(encode::columns_of([*old].into_iter(), &indexes)?);
+        }
+        let name = self.statements.name(connection, layout, shape)?;
+        let write = |value: &Value<'_>, buffer: &mut BytesMut| match value {
+            Value::Text(bytes) | Value::Binary(bytes) => {
+                buffer.extend_from_slice(bytes);
+                Ok(IsNull::No)
+            }
+            Value::Null => Ok(IsNull::Yes),
+            Value::Unchanged => Err("a left-out value that is needed".into()),
+        };
+        let format = i16::from(layout.format == Format::Binary);
+        self.execute(connection, &name, format, &values, write, 1)
+    }
+
+    fn execute<T>(
+        &mut self,
+        connection: &mut Connection,
+        statement: &str,
+        format: i16,
+        values: &[T],
+        write: impl FnMut(&T, &mut BytesMut) -> Result<IsNull, Box<dyn std::error::Error + Sync + Send>>,
+        rows: u64,
+    ) -> Result<(), Failure> {
+        let out = connection.out();
+        frontend::bind("", statement, [format], values, write, [], out)
+            .map_err(|_| EncodeError("row that does not fit into a message"))?;
+        frontend::execute("", 0, out)?;
+        self.unsynced += rows;
+        Ok(())
+    }
+
+    fn sync(&mut self, connection: &mut Connection, requests: &mut Requests) {
+        if self.unsynced > 0 {
+            frontend::sync(connection.out());
+            requests.expect(Purpose::Rows(self.unsynced));
+            self.unsynced = 0;
+        }
+    }
+}
+
+fn unchanged_in(tuple: Tuple<'_>) -> Unchanged {
+    tuple.values().enumerate().filter(|(_, value)| *value == Value::Unchanged).map(|(index, _)| index).collect()
+}
+
+fn put_copy_data(out: &mut BytesMut, scratch: &mut Vec<u8>) {
+    out.put_u8(b'd');
+    out.put_u32(scratch.len() as u32 + 4);
+    out.extend_from_slice(scratch);
+    scratch.clear();
+}

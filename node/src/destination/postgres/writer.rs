@@ -1,0 +1,370 @@
+use std::{collections::VecDeque, sync::Arc};
+
+use foldhash::{HashMap, HashMapExt};
+use postgres_protocol::{IsNull, message::frontend};
+use rosetta_proto::{Epoch, Lsn};
+
+use super::{
+    apply::{Placed, RowWriter},
+    checkpoint::Lane,
+    layout::{Format, Layout, Target},
+    requests::{Failure, Outcome, Purpose, Requests},
+};
+use crate::{
+    destination::{Applied, DestinationError},
+    pipeline::batch::{Batch, Change, Segment, SourceTable, TableChanges},
+    postgres::{Connection, PgError, Row, sqlstate},
+};
+
+/// Locks the lane's checkpoint for this owner; division by zero when another owns it, so that the server
+/// refuses everything after it in the transaction.
+const GUARD: &str = "SELECT 1 / count(*) FROM (SELECT 1 FROM rosetta.checkpoint WHERE pipeline = $1 \
+     AND destination = $2 AND worker = $3::text::int AND epoch = $4::text::bigint FOR UPDATE) AS owned";
+/// The same, and moves the position.
+const ADVANCE: &str = "WITH owned AS (UPDATE rosetta.checkpoint SET commit_lsn = $5::text::pg_lsn, updated_at = now() \
+     WHERE pipeline = $1 AND destination = $2 AND worker = $3::text::int AND epoch = $4::text::bigint RETURNING 1) \
+     SELECT 1 / count(*) FROM owned";
+const FLUSHED: &str = "SELECT pg_catalog.pg_current_wal_insert_lsn(), pg_catalog.pg_current_wal_flush_lsn()";
+
+/// Applies batches to one destination over one connection, each in a transaction that begins with the
+/// fence and ends with the checkpoint.
+pub struct Writer {
+    connection: Connection,
+    requests: Requests,
+    rows: RowWriter,
+    lane: Lane,
+    epoch: Epoch,
+    format: Format,
+    /// By (schema, name) of the source table.
+    targets: HashMap<(String, String), Vec<Target>>,
+    layouts: HashMap<u32, (Arc<SourceTable>, Vec<Arc<Layout>>)>,
+    layout_count: u32,
+    /// The position in the destination when this session began.
+    resumed_at: Lsn,
+    /// Parts of the source transaction that is open at the destination.
+    parts: u32,
+    /// Commits that may not be on disk yet: the destination's position after each, and the source's.
+    unflushed: VecDeque<(Lsn, Lsn)>,
+    durable: Lsn,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Mode {
+    Net,
+    InOrder,
+}
+
+impl Writer {
+    /// A writer on a session that `takeover` has prepared, which stands at `resumed_at`.
+    pub fn new(connection: Connection, lane: Lane, epoch: Epoch, format: Format, targets: Vec<Target>, resumed_at: Lsn) -> Writer {
+        let mut by_source: HashMap<_, Vec<Target>> = HashMap::new();
+        for target in targets {
+            by_source.entry((target.source_schema.clone(), target.source_name.clone())).or_default().push(target);
+        }
+        Writer {
+            connection,
+            requests: Requests::default(),
+            rows: RowWriter::default(),
+            lane,
+            epoch,
+            format,
+            targets: by_source,
+            layouts: HashMap::new(),
+            layout_count: 0,
+            resumed_at,
+            parts: 0,
+            unflushed: VecDeque::new(),
+            durable: resumed_at,
+        }
+    }
+
+    /// Prepares the statements of the fence.
+    ///
+    /// # Errors
+    /// The destination's.
+    pub async fn prepare(&mut self) -> Result<(), DestinationError> {
+        for (name, sql) in [("guard", GUARD), ("advance", ADVANCE), ("flushed", FLUSHED)] {
+            frontend::parse(name, sql, [], self.connection.out()).map_err(PgError::from)?;
+            frontend::sync(self.connection.out());
+            self.requests.expect(Purpose::Control);
+        }
+        self.requests.finish(&mut self.connection).await.map_err(|failure| self.judge(failure))?;
+        Ok(())
+    }
+
+    /// Applies a batch; commits when it ends with its source transaction.
+    ///
+    /// # Errors
+    /// Fenced, or what the destination says against the changes. The transaction is then not committed,
+    /// or, when the connection was lost, not known to be.
+    pub async fn apply(&mut self, batch: &Batch) -> Result<Applied, DestinationError> {
+        if self.is_behind_us(batch) {
+            return Ok(self.applied(None, 0));
+        }
+        let whole = self.parts == 0 && batch.end.is_some();
+        let outcome = match self.attempt(batch, Mode::Net, whole).await {
+            Err(failure) if may_depend_on_order(&failure) => {
+                self.undo_part(whole).await.map_err(|failure| self.judge(failure))?;
+                self.attempt(batch, Mode::InOrder, whole).await
+            }
+            outcome => outcome,
+        };
+        let outcome = outcome.map_err(|failure| self.judge(failure))?;
+        let mut missing = outcome.missing_rows;
+        let Some(end) = batch.end else {
+            self.parts += 1;
+            return Ok(self.applied(None, missing));
+        };
+        let committed = match whole {
+            true => outcome,
+            false => self.commit_parts(end.lsn).await.map_err(|failure| self.judge(failure))?,
+        };
+        self.parts = 0;
+        missing += if whole { 0 } else { committed.missing_rows };
+        if !committed.committed {
+            return Err(PgError::protocol("COMMIT did not commit").into());
+        }
+        self.note_commit(end.lsn, committed.asked.first())?;
+        Ok(self.applied(Some(end.lsn), missing))
+    }
+
+    /// Asks how far the destination has written its commits to disk.
+    ///
+    /// # Errors
+    /// The destination's.
+    pub async fn poll_durable(&mut self) -> Result<Lsn, DestinationError> {
+        self.ask_flushed().map_err(|failure| self.judge(failure))?;
+        let outcome = self.requests.finish(&mut self.connection).await.map_err(|failure| self.judge(failure))?;
+        if let Some(row) = outcome.asked.first() {
+            self.note_flushed(row.parse(1)?);
+        }
+        Ok(self.durable)
+    }
+
+    /// Whether something committed may not be on disk yet.
+    pub fn has_unflushed(&self) -> bool {
+        !self.unflushed.is_empty()
+    }
+
+    /// The process that serves this session at the destination.
+    pub fn backend_pid(&self) -> i32 {
+        self.connection.backend_pid()
+    }
+
+    /// Ends the session; an open transaction is rolled back.
+    pub async fn close(self) {
+        self.connection.close().await;
+    }
+
+    async fn attempt(&mut self, batch: &Batch, mode: Mode, whole: bool) -> Result<Outcome, Failure> {
+        self.open_part(batch, mode, whole)?;
+        for segment in &batch.segments {
+            match segment {
+                Segment::Net(tables) if mode == Mode::Net => self.write_net(batch, tables).await?,
+                Segment::Net(tables) | Segment::InOrder(tables) => self.write_in_order(batch, tables).await?,
+                Segment::Truncate { relations, restart_identity, transaction } => {
+                    self.write_truncate(batch, relations, *restart_identity, *transaction, mode)?;
+                }
+            }
+        }
+        if whole {
+            self.requests.simple(&mut self.connection, Purpose::Commit, "COMMIT")?;
+            self.ask_flushed()?;
+        }
+        self.requests.finish(&mut self.connection).await
+    }
+
+    /// What comes before the rows: BEGIN and the fence, or a savepoint inside a transaction that goes on.
+    fn open_part(&mut self, batch: &Batch, mode: Mode, whole: bool) -> Result<(), Failure> {
+        if self.parts == 0 && !(mode == Mode::InOrder && !whole) {
+            self.requests.simple(&mut self.connection, Purpose::Control, "BEGIN")?;
+            match batch.end {
+                Some(end) => self.fence("advance", Some(end.lsn))?,
+                None => self.fence("guard", None)?,
+            }
+        }
+        if mode == Mode::InOrder {
+            self.requests.simple(&mut self.connection, Purpose::Control, "SET CONSTRAINTS ALL DEFERRED")?;
+        } else if !whole {
+            let sql = if self.parts > 0 { "RELEASE part; SAVEPOINT part" } else { "SAVEPOINT part" };
+            self.requests.simple(&mut self.connection, Purpose::Control, sql)?;
+        }
+        Ok(())
+    }
+
+    /// Back to where the failed part began.
+    async fn undo_part(&mut self, whole: bool) -> Result<(), Failure> {
+        self.rows.reset();
+        let undo = if whole { "ROLLBACK" } else { "ROLLBACK TO part" };
+        self.requests.simple(&mut self.connection, Purpose::Control, undo)?;
+        self.requests.simple(&mut self.connection, Purpose::Control, "DEALLOCATE ALL")?;
+        for (name, sql) in [("guard", GUARD), ("advance", ADVANCE), ("flushed", FLUSHED)] {
+            frontend::parse(name, sql, [], self.connection.out())?;
+        }
+        frontend::sync(self.connection.out());
+        self.requests.expect(Purpose::Control);
+        self.requests.finish(&mut self.connection).await.map(drop)
+    }
+
+    async fn commit_parts(&mut self, end: Lsn) -> Result<Outcome, Failure> {
+        self.fence("advance", Some(end))?;
+        self.requests.simple(&mut self.connection, Purpose::Commit, "COMMIT")?;
+        self.ask_flushed()?;
+        self.requests.finish(&mut self.connection).await
+    }
+
+    fn fence(&mut self, statement: &str, position: Option<Lsn>) -> Result<(), Failure> {
+        let mut parameters = vec![
+            self.lane.pipeline.clone(),
+            self.lane.destination.clone(),
+            self.lane.worker.to_string(),
+            self.epoch.to_string(),
+        ];
+        parameters.extend(position.map(|position| position.to_string()));
+        self.execute(statement, &parameters)?;
+        self.requests.expect(Purpose::Fence);
+        Ok(())
+    }
+
+    fn ask_flushed(&mut self) -> Result<(), Failure> {
+        self.execute("flushed", &[])?;
+        self.requests.expect(Purpose::Ask);
+        Ok(())
+    }
+
+    fn execute(&mut self, statement: &str, parameters: &[String]) -> Result<(), Failure> {
+        let out = self.connection.out();
+        let write = |value: &String, buffer: &mut bytes::BytesMut| {
+            buffer.extend_from_slice(value.as_bytes());
+            Ok(IsNull::No)
+        };
+        frontend::bind("", statement, [], parameters, write, [], out)
+            .map_err(|_| PgError::protocol("a fence that does not fit into a message"))?;
+        frontend::execute("", 0, out)?;
+        frontend::sync(out);
+        Ok(())
+    }
+
+    async fn write_net(&mut self, batch: &Batch, tables: &[TableChanges]) -> Result<(), Failure> {
+        for table in tables {
+            for layout in self.layouts(&table.table)? {
+                let start = self.resumed_at.max(layout.start);
+                let all_new = batch.transactions.first().is_none_or(|first| *first >= start);
+                let wanted: Vec<Change>;
+                let changes = if all_new {
+                    table.changes.as_slice()
+                } else {
+                    wanted = table.changes.iter().filter(|change| is_after(batch, change, start)).copied().collect();
+                    wanted.as_slice()
+                };
+                self.rows.write_net(&mut self.connection, &mut self.requests, &layout, table, changes).await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn write_in_order(&mut self, batch: &Batch, tables: &[TableChanges]) -> Result<(), Failure> {
+        let mut placed: Vec<Placed<'_>> = Vec::new();
+        for table in tables {
+            for layout in self.layouts(&table.table)? {
+                let start = self.resumed_at.max(layout.start);
+                let wanted = table.changes.iter().filter(|change| is_after(batch, change, start));
+                placed.extend(wanted.map(|change| (table, *change, Arc::clone(&layout))));
+            }
+        }
+        placed.sort_by_key(|(_, change, _)| change.sequence);
+        self.rows.write_in_order(&mut self.connection, &mut self.requests, &placed).await
+    }
+
+    fn write_truncate(
+        &mut self,
+        batch: &Batch,
+        relations: &[Arc<SourceTable>],
+        restart_identity: bool,
+        transaction: u32,
+        mode: Mode,
+    ) -> Result<(), Failure> {
+        let commit_lsn = batch.transactions.get(transaction as usize).copied().unwrap_or_default();
+        let mut tables = Vec::new();
+        for relation in relations {
+            let layouts = self.layouts(relation)?;
+            let wanted = layouts.iter().filter(|layout| commit_lsn >= self.resumed_at.max(layout.start));
+            tables.extend(wanted.map(|layout| layout.table_sql.clone()));
+        }
+        if tables.is_empty() {
+            return Ok(());
+        }
+        // A foreign key from a table that is not truncated forbids TRUNCATE, at the destination alone
+        // when that table is not replicated: then the rows are deleted.
+        let sql = match mode {
+            Mode::Net if restart_identity => format!("TRUNCATE {} RESTART IDENTITY", tables.join(", ")),
+            Mode::Net => format!("TRUNCATE {}", tables.join(", ")),
+            Mode::InOrder => tables.iter().map(|table| format!("DELETE FROM {table}")).collect::<Vec<_>>().join("; "),
+        };
+        self.requests.simple(&mut self.connection, Purpose::Rows(0), &sql)
+    }
+
+    /// How the table is laid out at each of its targets here.
+    fn layouts(&mut self, table: &Arc<SourceTable>) -> Result<Vec<Arc<Layout>>, Failure> {
+        if let Some((known, layouts)) = self.layouts.get(&table.relation.oid)
+            && Arc::ptr_eq(known, table)
+        {
+            return Ok(layouts.clone());
+        }
+        let name = (table.relation.schema.clone(), table.relation.name.clone());
+        let mut layouts = Vec::new();
+        for target in self.targets.get(&name).map(Vec::as_slice).unwrap_or_default() {
+            let layout = Layout::new(table, target, self.format, self.layout_count)
+                .map_err(|error| Failure { purpose: Purpose::Control, error: PgError::Drift(error.to_string()) })?;
+            self.layout_count += 1;
+            layouts.push(Arc::new(layout));
+        }
+        self.layouts.insert(table.relation.oid, (Arc::clone(table), layouts.clone()));
+        Ok(layouts)
+    }
+
+    /// Everything in the batch was applied before this session began.
+    fn is_behind_us(&self, batch: &Batch) -> bool {
+        match batch.end {
+            Some(end) => end.lsn <= self.resumed_at,
+            None => self.parts == 0 && batch.transactions.iter().all(|commit_lsn| *commit_lsn < self.resumed_at),
+        }
+    }
+
+    fn note_commit(&mut self, position: Lsn, flushed: Option<&Row>) -> Result<(), DestinationError> {
+        let row = flushed.ok_or_else(|| PgError::protocol("no flush position after COMMIT"))?;
+        self.unflushed.push_back((row.parse(0)?, position));
+        self.note_flushed(row.parse(1)?);
+        Ok(())
+    }
+
+    fn note_flushed(&mut self, flushed: Lsn) {
+        while let Some((_, position)) = self.unflushed.pop_front_if(|(local, _)| *local <= flushed) {
+            self.durable = self.durable.max(position);
+        }
+    }
+
+    fn applied(&self, committed: Option<Lsn>, missing_rows: u64) -> Applied {
+        Applied { committed, durable: self.durable, missing_rows }
+    }
+
+    fn judge(&self, failure: Failure) -> DestinationError {
+        let code = failure.error.code();
+        if failure.purpose == Purpose::Fence && code == Some(sqlstate::DIVISION_BY_ZERO) {
+            return DestinationError::Fenced { epoch: self.epoch };
+        }
+        DestinationError::Postgres { server: self.connection.server().to_owned(), source: failure.error }
+    }
+}
+
+fn is_after(batch: &Batch, change: &Change, start: Lsn) -> bool {
+    batch.transactions.get(change.transaction as usize).is_none_or(|commit_lsn| *commit_lsn >= start)
+}
+
+/// Violations that the source's own order of changes avoids: a unique value that moved from row to row
+/// within the batch, a foreign key, a TRUNCATE that a foreign key forbids.
+fn may_depend_on_order(failure: &Failure) -> bool {
+    let code = failure.error.code().unwrap_or_default();
+    matches!(failure.purpose, Purpose::Rows(_) | Purpose::Commit)
+        && (code.starts_with("23") || code == sqlstate::FEATURE_NOT_SUPPORTED)
+}

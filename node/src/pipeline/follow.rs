@@ -1,0 +1,323 @@
+use std::{sync::Arc, time::Duration};
+
+use rosetta_proto::Lsn;
+use tokio::{
+    sync::mpsc,
+    task::JoinSet,
+    time::{Instant, MissedTickBehavior, interval, sleep_until, timeout_at},
+};
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    PipelineError,
+    batch::Batch,
+    intake::{BatchLimits, Catalog, Intake, IntakeError},
+    lane::{LaneReport, run_lane},
+    progress::Progress,
+    status::Status,
+};
+use crate::{
+    destination::{Destination, DestinationError},
+    postgres::PgError,
+    source::stream::{Confirmation, ReplicationStream, postgres_micros_now},
+};
+
+/// While every lane is busy, bytes are left to gather this long before they are read: the WAL sender
+/// sends row by row, and a reader that wakes for each makes every send dearer.
+const READ_PAUSE: Duration = Duration::from_millis(1);
+/// A stream this far behind is read in larger gulps: latency is lost already, throughput is what helps.
+const BEHIND_MICROS: i64 = 250_000;
+/// How long changes of a stream that is behind may wait for company.
+const GATHER: Duration = Duration::from_millis(10);
+const TICK: Duration = Duration::from_secs(1);
+/// The source is asked for a sign of life when it was silent for so long…
+const SILENCE_ASK: Duration = Duration::from_secs(5);
+/// …and given up when it stays silent.
+const SILENCE_END: Duration = Duration::from_secs(20);
+/// Between two confirmations while changes flow.
+const CONFIRM_EVERY: Duration = Duration::from_millis(100);
+/// Log of no interest that is read before the checkpoint is moved for it.
+const REST_BYTES: u64 = 16 * 1024 * 1024;
+/// For batches in flight to be committed when the pipeline is stopped.
+const STOP_GRACE: Duration = Duration::from_millis(1500);
+
+/// A lane to be run: where it writes and where it stands.
+pub struct LaneStart {
+    pub worker: usize,
+    pub destination: Destination,
+    pub position: Lsn,
+}
+
+/// Everything that following a stream needs.
+pub struct Follow {
+    pub stream: ReplicationStream,
+    pub lanes: Vec<LaneStart>,
+    pub workers: usize,
+    pub catalog: Catalog,
+    pub limits: BatchLimits,
+    pub status: Arc<Status>,
+}
+
+struct LaneHandle {
+    worker: usize,
+    batches: mpsc::Sender<Arc<Batch>>,
+    outstanding: usize,
+}
+
+struct Follower {
+    stream: ReplicationStream,
+    intake: Intake,
+    lanes: Vec<LaneHandle>,
+    workers: usize,
+    progress: Progress,
+    status: Arc<Status>,
+    confirmed: Confirmation,
+    confirmed_at: Instant,
+    heard_at: Instant,
+    read_at: Instant,
+    /// When the oldest change that waits for company was first seen, a worker each.
+    gathering_since: Vec<Option<Instant>>,
+}
+
+/// Follows the stream until cancelled.
+///
+/// # Errors
+/// The first failure of the stream or of a lane.
+pub async fn follow(start: Follow, cancel: CancellationToken) -> Result<(), PipelineError> {
+    let (report_sender, mut reports) = mpsc::channel(256);
+    let mut tasks = JoinSet::new();
+    let positions: Vec<Lsn> = start.lanes.iter().map(|lane| lane.position).collect();
+    let mut lanes = Vec::with_capacity(start.lanes.len());
+    for (index, lane) in start.lanes.into_iter().enumerate() {
+        let (batches, receiver) = mpsc::channel(2);
+        tasks.spawn(run_lane(index, lane.destination, receiver, report_sender.clone()));
+        lanes.push(LaneHandle { worker: lane.worker, batches, outstanding: 0 });
+    }
+    drop(report_sender);
+    let now = Instant::now();
+    let progress = Progress::new(&positions);
+    let mut follower = Follower {
+        stream: start.stream,
+        intake: Intake::new(start.catalog, start.workers, start.limits, progress.received_lsn()),
+        lanes,
+        workers: start.workers,
+        progress,
+        status: start.status,
+        confirmed: Confirmation::default(),
+        confirmed_at: now,
+        heard_at: now,
+        read_at: now,
+        gathering_since: vec![None; start.workers],
+    };
+    let result = follower.run(&mut reports, &mut tasks, &cancel).await;
+    follower.stop(reports, tasks, result.is_ok()).await;
+    result
+}
+
+impl Follower {
+    async fn run(
+        &mut self,
+        reports: &mut mpsc::Receiver<LaneReport>,
+        tasks: &mut JoinSet<Result<(), DestinationError>>,
+        cancel: &CancellationToken,
+    ) -> Result<(), PipelineError> {
+        let mut tick = interval(TICK);
+        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            self.take_in().await?;
+            let wake = self.dispatch();
+            let may_read = !self.intake.is_full();
+            tokio::select! {
+                biased;
+                () = cancel.cancelled() => return Ok(()),
+                Some(ended) = tasks.join_next() => return Err(lane_end(ended)),
+                Some(report) = reports.recv() => self.reported(report).await?,
+                _ = tick.tick() => self.tick().await?,
+                () = sleep_until(wake), if wake > Instant::now() => {}
+                filled = self.stream.fill(), if may_read && self.read_at <= Instant::now() => {
+                    filled?;
+                    self.filled();
+                }
+            }
+        }
+    }
+
+    /// Turns what was read into changes.
+    async fn take_in(&mut self) -> Result<(), PipelineError> {
+        let intake = &mut self.intake;
+        if !intake.is_full() {
+            self.stream.drain(|event| intake.take(event)).map_err(|error: IntakeError| PipelineError::from(error))?;
+        }
+        self.progress.received(self.intake.received());
+        if self.intake.take_reply_wanted() {
+            self.confirm(false).await?;
+        }
+        Ok(())
+    }
+
+    fn filled(&mut self) {
+        let now = Instant::now();
+        self.heard_at = now;
+        let all_busy = self.lanes.iter().all(|lane| lane.outstanding > 0);
+        let gathers = self.gathering_since.iter().any(Option::is_some);
+        if all_busy || gathers {
+            self.read_at = now + READ_PAUSE;
+        }
+    }
+
+    /// Gives lanes what is ready for them; returns when to look again at the latest.
+    fn dispatch(&mut self) -> Instant {
+        let now = Instant::now();
+        let mut wake = now + TICK;
+        if self.read_at > now {
+            wake = wake.min(self.read_at);
+        }
+        for worker in 0..self.workers {
+            let load = self.load(worker);
+            if load < 2
+                && let Some(batch) = self.intake.full_batch(worker)
+            {
+                self.gathering_since[worker] = None;
+                self.send(worker, batch);
+                continue;
+            }
+            if load > 0 {
+                continue;
+            }
+            if let Some(builder) = self.intake.gathered(worker) {
+                let is_behind = builder.committed_at().is_some_and(|at| postgres_micros_now() - at > BEHIND_MICROS);
+                let since = *self.gathering_since[worker].get_or_insert(now);
+                if is_behind && now < since + GATHER {
+                    wake = wake.min(since + GATHER);
+                    continue;
+                }
+                let batch = builder.take();
+                self.gathering_since[worker] = None;
+                self.send(worker, batch);
+            } else if self.intake.advance_wanted() || self.rest_distance(worker) >= REST_BYTES {
+                self.rest(worker);
+            }
+        }
+        if self.intake.advance_wanted() {
+            self.intake.clear_advance_wanted();
+        }
+        wake
+    }
+
+    fn rest_distance(&self, worker: usize) -> u64 {
+        let lanes = self.lanes.iter().enumerate().filter(|(_, lane)| lane.worker == worker);
+        lanes.map(|(index, _)| self.progress.idle_distance(index)).max().unwrap_or(0)
+    }
+
+    fn rest(&mut self, worker: usize) {
+        if self.rest_distance(worker) > 0
+            && let Some(batch) = self.intake.rest_batch(worker)
+        {
+            self.send(worker, batch);
+        }
+    }
+
+    /// Batches that the slowest destination of `worker` has not finished.
+    fn load(&self, worker: usize) -> usize {
+        self.lanes.iter().filter(|lane| lane.worker == worker).map(|lane| lane.outstanding).max().unwrap_or(0)
+    }
+
+    fn send(&mut self, worker: usize, batch: Batch) {
+        let batch = Arc::new(batch);
+        for (index, lane) in self.lanes.iter_mut().enumerate().filter(|(_, lane)| lane.worker == worker) {
+            if let Some(end) = batch.end {
+                self.progress.sent(index, end.lsn);
+            }
+            // The queue holds two and no more are outstanding; a lane that has ended is seen by its task.
+            if lane.batches.try_send(Arc::clone(&batch)).is_ok() {
+                lane.outstanding += 1;
+            }
+        }
+    }
+
+    async fn reported(&mut self, report: LaneReport) -> Result<(), PipelineError> {
+        self.progress.applied(report.lane, report.committed, report.durable);
+        if let (Some(batch), Some(lane)) = (report.batch, self.lanes.get_mut(report.lane)) {
+            lane.outstanding = lane.outstanding.saturating_sub(1);
+            let micros = batch.committed_at.map(|at| u64::try_from(postgres_micros_now() - at).unwrap_or(0));
+            self.status.update(|figures| {
+                figures.changes += batch.changes as u64;
+                figures.bytes += batch.bytes as u64;
+                figures.batches += 1;
+                figures.missing_rows += batch.missing_rows;
+                if let Some(micros) = micros {
+                    figures.latency.record(micros, batch.changes as u64);
+                    figures.lag_ms = micros / 1000;
+                }
+            });
+        }
+        let committed = self.progress.committed();
+        let received = self.progress.received_lsn();
+        self.status.update(|figures| {
+            figures.committed_lsn = committed;
+            figures.source_lsn = figures.source_lsn.max(received);
+        });
+        if self.confirmed_at.elapsed() >= CONFIRM_EVERY && self.progress.confirmable() > self.confirmed.durable {
+            self.confirm(false).await?;
+        }
+        Ok(())
+    }
+
+    async fn tick(&mut self) -> Result<(), PipelineError> {
+        let silence = self.heard_at.elapsed();
+        if silence >= SILENCE_END && !self.intake.is_full() {
+            let reason = format!("the source was silent for {} s", silence.as_secs());
+            return Err(PgError::Lost(std::io::Error::new(std::io::ErrorKind::TimedOut, reason)).into());
+        }
+        let is_idle = self.lanes.iter().all(|lane| lane.outstanding == 0);
+        let received = self.progress.received_lsn();
+        self.status.update(|figures| {
+            figures.source_lsn = figures.source_lsn.max(received);
+            if is_idle {
+                figures.lag_ms = 0;
+            }
+        });
+        let asks = silence >= SILENCE_ASK;
+        if asks || self.progress.confirmable() > self.confirmed.durable || self.confirmed_at.elapsed() >= SILENCE_ASK {
+            self.confirm(asks).await?;
+        }
+        Ok(())
+    }
+
+    async fn confirm(&mut self, wants_reply: bool) -> Result<(), PipelineError> {
+        let durable = self.progress.confirmable();
+        self.confirmed = Confirmation { received: self.progress.received_lsn(), durable, applied: self.progress.committed() };
+        self.confirmed_at = Instant::now();
+        self.status.update(|figures| figures.confirmed_lsn = durable);
+        Ok(self.stream.confirm(self.confirmed, wants_reply).await?)
+    }
+
+    /// Lets lanes finish what they have, tells the source, and ends all sessions.
+    async fn stop(
+        mut self,
+        mut reports: mpsc::Receiver<LaneReport>,
+        mut tasks: JoinSet<Result<(), DestinationError>>,
+        in_order: bool,
+    ) {
+        let deadline = Instant::now() + STOP_GRACE;
+        self.lanes.clear(); // closes their queues
+        while let Ok(Some(report)) = timeout_at(deadline, reports.recv()).await {
+            self.progress.applied(report.lane, report.committed, report.durable);
+        }
+        while let Ok(Some(_)) = timeout_at(deadline, tasks.join_next()).await {}
+        tasks.shutdown().await;
+        if in_order {
+            let _ = timeout_at(deadline, self.confirm(false)).await;
+        }
+        let _ = timeout_at(deadline, self.stream.close()).await;
+    }
+}
+
+/// Why a lane ended although nobody asked it to.
+fn lane_end(ended: Result<Result<(), DestinationError>, tokio::task::JoinError>) -> PipelineError {
+    match ended {
+        Ok(Err(error)) => error.into(),
+        Ok(Ok(())) => PipelineError::Internal("a lane ended before its pipeline".to_owned()),
+        Err(error) => PipelineError::Internal(format!("a lane panicked: {error}")),
+    }
+}

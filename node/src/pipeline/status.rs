@@ -1,0 +1,109 @@
+use std::sync::Mutex;
+
+use rosetta_proto::{Epoch, Lsn};
+use serde::Serialize;
+
+use super::latency::Latency;
+
+/// What a pipeline is doing (design: states).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum State {
+    Starting,
+    Copying,
+    Running,
+    Retrying,
+    Stopped,
+    Failed,
+    NeedsResync,
+}
+
+impl State {
+    pub fn name(self) -> &'static str {
+        match self {
+            State::Starting => "starting",
+            State::Copying => "copying",
+            State::Running => "running",
+            State::Retrying => "retrying",
+            State::Stopped => "stopped",
+            State::Failed => "failed",
+            State::NeedsResync => "needs_resync",
+        }
+    }
+}
+
+/// A pipeline as it is seen from outside; written by its tasks, read by whoever shows it.
+#[derive(Debug)]
+pub struct Status {
+    pub pipeline: String,
+    inner: Mutex<Figures>,
+}
+
+/// The figures of a pipeline since the process began.
+#[derive(Debug, Clone)]
+pub struct Figures {
+    pub state: State,
+    pub epoch: Epoch,
+    pub error: Option<String>,
+    pub restarts: u64,
+    pub tables: u64,
+    pub tables_copied: u64,
+    pub rows_copied: u64,
+    /// As far as the statistics of the source tell; 0 until known.
+    pub rows_to_copy: u64,
+    pub changes: u64,
+    pub bytes: u64,
+    pub batches: u64,
+    pub missing_rows: u64,
+    /// The newest position of the source that was heard of.
+    pub source_lsn: Lsn,
+    pub committed_lsn: Lsn,
+    pub confirmed_lsn: Lsn,
+    /// From the source's commit to the destination's.
+    pub latency: Latency,
+    /// Milliseconds from the source's commit to the destination's, of the last batch; 0 when caught up.
+    pub lag_ms: u64,
+}
+
+impl Status {
+    pub fn new(pipeline: &str) -> Status {
+        let figures = Figures {
+            state: State::Starting,
+            epoch: Epoch::NONE,
+            error: None,
+            restarts: 0,
+            tables: 0,
+            tables_copied: 0,
+            rows_copied: 0,
+            rows_to_copy: 0,
+            changes: 0,
+            bytes: 0,
+            batches: 0,
+            missing_rows: 0,
+            source_lsn: Lsn::ZERO,
+            committed_lsn: Lsn::ZERO,
+            confirmed_lsn: Lsn::ZERO,
+            latency: Latency::default(),
+            lag_ms: 0,
+        };
+        Status { pipeline: pipeline.to_owned(), inner: Mutex::new(figures) }
+    }
+
+    /// Changes the figures.
+    pub fn update(&self, change: impl FnOnce(&mut Figures)) {
+        // A panic while the lock was held leaves figures, never data, half-changed.
+        change(&mut self.inner.lock().unwrap_or_else(std::sync::PoisonError::into_inner));
+    }
+
+    /// The figures now.
+    pub fn figures(&self) -> Figures {
+        self.inner.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone()
+    }
+}
+
+impl Figures {
+    /// Bytes of the source's log between what is known of it and what the destinations show.
+    pub fn lag_bytes(&self) -> u64 {
+        self.source_lsn.bytes_since(self.committed_lsn)
+    }
+}
