@@ -13,3 +13,4 @@
 //! Invariant: received >= written >= durable >= confirmed; each only grows.
 
 pub mod postgres;
+pub mod schema;
