@@ -210,6 +210,8 @@ fn column(row: &Row) -> Result<Column, PgError> {
         collation: row.get(11).zip(row.get(12)).map(|(schema, name)| (schema.to_owned(), name.to_owned())),
         type_schema: String::new(),
         type_name: String::new(),
+        type_kind: TypeKind::Pseudo,
+        type_extension: None,
         array_type_oid: 0,
         is_array: false,
         transfer: Transfer::Text,
@@ -220,6 +222,9 @@ fn add_type(column: &mut Column, types: &Types) {
     let Some(found) = types.0.get(&column.type_oid) else { return };
     column.type_schema.clone_from(&found.schema);
     column.type_name.clone_from(&found.name);
+    column.type_kind = found.kind;
+    let named = types.0.get(&found.element).filter(|_| found.is_array).unwrap_or(found);
+    column.type_extension.clone_from(&named.extension);
     column.array_type_oid = found.array;
     column.is_array = found.is_array;
     column.transfer = types.transfer(found.oid);
@@ -270,11 +275,15 @@ fn identity_columns(identity: ReplicaIdentity, indexes: &[UniqueIndex]) -> Vec<S
 }
 
 fn names(row: &Row, index: usize) -> Result<Vec<String>, PgError> {
-    let json = row.text(index)?;
-    serde_json::from_str(json).map_err(|e| PgError::protocol(format!("'{json}' is no list of names: {e}")))
+    json(row, index)
 }
 
-fn oid_array(oids: impl Iterator<Item = u32>) -> String {
+pub(super) fn json<T: serde::de::DeserializeOwned>(row: &Row, index: usize) -> Result<T, PgError> {
+    let json = row.text(index)?;
+    serde_json::from_str(json).map_err(|e| PgError::protocol(format!("'{json}' is not as expected: {e}")))
+}
+
+pub(super) fn oid_array(oids: impl Iterator<Item = u32>) -> String {
     format!("{{{}}}", oids.map(|oid| oid.to_string()).collect::<Vec<_>>().join(","))
 }
 

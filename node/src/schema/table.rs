@@ -1,6 +1,6 @@
 use std::fmt;
 
-use super::Transfer;
+use super::{Transfer, TypeKind};
 use crate::postgres::qualified;
 
 /// A table's schema and name.
@@ -134,6 +134,9 @@ pub struct Column {
     pub type_sql: String,
     pub type_schema: String,
     pub type_name: String,
+    pub type_kind: TypeKind,
+    /// The extension that the type, or the element of an array type, belongs to.
+    pub type_extension: Option<String>,
     /// The type of arrays of this type; 0 if there is none.
     pub array_type_oid: u32,
     /// Whether the type is an array itself (a domain over an array is not).
@@ -149,4 +152,58 @@ pub struct Column {
     /// Schema and name of the collation, if it is not the type's own.
     pub collation: Option<(String, String)>,
     pub transfer: Transfer,
+}
+
+/// Tables and columns for tests.
+#[cfg(test)]
+pub(super) mod examples {
+    use super::*;
+
+    /// A nullable column of a built-in type.
+    pub(crate) fn column(name: &str, type_name: &str, modifier: i32) -> Column {
+        Column {
+            name: name.to_owned(),
+            number: 1,
+            type_oid: 0,
+            type_modifier: modifier,
+            type_sql: type_name.to_owned(),
+            type_schema: "pg_catalog".to_owned(),
+            type_name: type_name.to_owned(),
+            type_kind: TypeKind::Base,
+            type_extension: None,
+            array_type_oid: 0,
+            is_array: false,
+            not_null: false,
+            default_sql: None,
+            default_is_portable: false,
+            generated: Generated::No,
+            identity: Identity::No,
+            collation: None,
+            transfer: Transfer::Binary,
+        }
+    }
+
+    /// `public.t` with primary key `id`.
+    pub(crate) fn table(columns: Vec<Column>) -> Table {
+        Table {
+            oid: 1,
+            schema: "public".to_owned(),
+            name: "t".to_owned(),
+            kind: TableKind::Ordinary,
+            is_partition: false,
+            unlogged: false,
+            extension: None,
+            columns,
+            identity: ReplicaIdentity::Default,
+            identity_columns: vec!["id".to_owned()],
+            primary_key: vec!["id".to_owned()],
+            unique_indexes: vec![UniqueIndex {
+                name: "t_pkey".to_owned(),
+                columns: vec!["id".to_owned()],
+                is_primary: true,
+                is_replica_identity: false,
+            }],
+            approximate_pages: 0,
+        }
+    }
 }
