@@ -36,19 +36,16 @@ pub(super) async fn create_missing(
     wanted: &[Wanted],
 ) -> Result<(), SchemaError> {
     let mut lost_races = 0;
-    loop {
-        let missing = missing_tables(destination, wanted).await.map_err(SchemaError::Destination)?;
-        let Some(chunk) = missing.get(..missing.len().min(TABLES_PER_TRANSACTION)).filter(|c| !c.is_empty()) else {
-            return Ok(());
-        };
-        match create_in_transaction(source, destination, chunk).await {
+    while !missing_tables(destination, wanted).await.map_err(SchemaError::Destination)?.is_empty() {
+        match create_in_transaction(source, destination, wanted).await {
             Err(error) if error.is_duplicate() && lost_races < LOST_RACES_MAX => lost_races += 1,
             created => created?,
         }
     }
+    Ok(())
 }
 
-/// The first route to each target that does not exist, by name: a fixed order, so that no two deadlock.
+/// The first route to each target that does not exist, by name.
 async fn missing_tables<'a>(destination: &mut Connection, wanted: &'a [Wanted]) -> Result<Vec<&'a Wanted>, PgError> {
     let schemas = array_literal(wanted.iter().map(|wanted| wanted.target.schema.as_str()));
     let names = array_literal(wanted.iter().map(|wanted| wanted.target.name.as_str()));
@@ -66,22 +63,25 @@ async fn missing_tables<'a>(destination: &mut Connection, wanted: &'a [Wanted]) 
 async fn create_in_transaction(
     source: &mut Connection,
     destination: &mut Connection,
-    missing: &[&Wanted],
+    wanted: &[Wanted],
 ) -> Result<(), SchemaError> {
     // Under READ COMMITTED the catalogs read after our turn has come show what the one before us created.
     let begin = format!("BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; {TURN}");
     destination.simple(&begin).await.map_err(SchemaError::Destination)?;
-    let created = create_all(source, destination, missing).await;
+    let created = create_some(source, destination, wanted).await;
     let end = if created.is_ok() { "COMMIT" } else { "ROLLBACK" };
     let ended = destination.simple(end).await.map_err(SchemaError::Destination);
     created.and(ended.map(drop))
 }
 
-async fn create_all(
+/// As many of the missing tables as one transaction may create.
+async fn create_some(
     source: &mut Connection,
     destination: &mut Connection,
-    missing: &[&Wanted],
+    wanted: &[Wanted],
 ) -> Result<(), SchemaError> {
+    let mut missing = missing_tables(destination, wanted).await.map_err(SchemaError::Destination)?;
+    missing.truncate(TABLES_PER_TRANSACTION);
     let types = missing.iter().flat_map(|wanted| wanted.created_columns()).map(|column| column.type_oid);
     let needed = read_definitions(source, types).await.map_err(SchemaError::Source)?;
     let present = read_present(destination, &needed).await.map_err(SchemaError::Destination)?;
