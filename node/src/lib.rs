@@ -16,4 +16,5 @@ pub mod config;
 pub mod destination;
 pub mod pipeline;
 pub mod postgres;
+pub mod schema;
 pub mod source;
