@@ -17,4 +17,5 @@ pub mod destination;
 pub mod pipeline;
 pub mod postgres;
 pub mod schema;
+pub mod snapshot;
 pub mod source;

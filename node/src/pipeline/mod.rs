@@ -2,3 +2,15 @@
 
 pub mod batch;
 pub mod builder;
+mod error;
+pub mod follow;
+pub mod intake;
+pub mod job;
+mod lane;
+pub mod latency;
+pub mod progress;
+pub mod selection;
+pub mod start;
+pub mod status;
+
+pub use error::{PipelineError, Severity};

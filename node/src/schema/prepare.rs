@@ -46,6 +46,8 @@ pub struct TargetTable {
     pub target_name: String,
     /// The columns that the stream carries, in the source's order.
     pub columns: Vec<TargetColumn>,
+    /// Only some of the source's columns were asked for.
+    pub is_projection: bool,
     /// The columns whose old values lead to a row: the source's replica identity, or the primary key if the
     /// identity is FULL. Empty if only the whole row identifies it.
     pub key_columns: Vec<String>,
@@ -115,6 +117,7 @@ fn target_table(wanted: &Wanted, target: &Table, sent: &[&Column], warnings: Vec
         target_schema: target.schema.clone(),
         target_name: target.name.clone(),
         columns: pairs.map(|(source, target)| target_column(source, target)).collect(),
+        is_projection: wanted.columns.is_some(),
         has_unique_key: !key_columns.is_empty() && has_unique_key(target, &key_columns),
         key_columns,
         warnings,

@@ -1,6 +1,6 @@
 use rosetta_proto::{Epoch, Lsn};
 
-use crate::postgres::{Connection, PgError, sqlstate};
+use crate::postgres::{Connection, PgError, Row, sqlstate};
 
 /// What Rosetta keeps in a destination. One row a pipeline, destination and worker; locked by every
 /// transaction that writes, so that it is fence and position at once.
@@ -10,7 +10,6 @@ CREATE TABLE IF NOT EXISTS rosetta.checkpoint (
     pipeline text NOT NULL,
     destination text NOT NULL,
     worker int NOT NULL,
-    workers int NOT NULL,
     epoch bigint NOT NULL,
     phase text NOT NULL,
     commit_lsn pg_lsn,
@@ -24,11 +23,10 @@ CREATE TABLE IF NOT EXISTS rosetta.checkpoint (
 CREATE TABLE IF NOT EXISTS rosetta.table_copy (
     pipeline text NOT NULL,
     destination text NOT NULL,
-    source_table text NOT NULL,
     target_table text NOT NULL,
+    source_table text NOT NULL,
     snapshot_lsn pg_lsn NOT NULL,
     parts int NOT NULL,
-    is_complete boolean NOT NULL DEFAULT false,
     PRIMARY KEY (pipeline, destination, target_table)
 );
 CREATE TABLE IF NOT EXISTS rosetta.copy_mark (
@@ -41,14 +39,15 @@ CREATE TABLE IF NOT EXISTS rosetta.copy_mark (
 );
 COMMENT ON SCHEMA rosetta IS 'Positions of Rosetta pipelines. Deleting a row makes its pipeline lose its place.'";
 
+const READ: &str = "SELECT worker, epoch, phase, commit_lsn, source_system_id, source_timeline, source_database, slot \
+     FROM rosetta.checkpoint WHERE pipeline = $1 AND destination = $2 ORDER BY worker";
+
 /// Whose checkpoint: one lane of one pipeline into one destination.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Lane {
     pub pipeline: String,
     pub destination: String,
     pub worker: usize,
-    /// How many lanes share the pipeline's tables.
-    pub workers: usize,
 }
 
 /// Where a pipeline stands in its life at a destination.
@@ -88,25 +87,49 @@ pub struct Origin {
     pub slot: String,
 }
 
-/// A checkpoint as it stands in the destination.
+/// The checkpoints of a pipeline at one destination, taken over.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Checkpoint {
-    pub epoch: Epoch,
+pub struct TakenOver {
     pub phase: Phase,
-    pub commit_lsn: Option<Lsn>,
+    /// Where the position was taken.
     pub origin: Origin,
-    pub workers: usize,
+    /// By worker; `None` in phase `New`.
+    pub positions: Vec<Option<Lsn>>,
+}
+
+/// Why a destination's checkpoints could not be taken over.
+#[derive(Debug, thiserror::Error)]
+pub enum TakeoverError {
+    #[error(transparent)]
+    Postgres(#[from] PgError),
+    #[error("another process took this pipeline over at the same instant")]
+    Raced,
+    #[error(
+        "apply_workers was changed from {from} to {to}, but the workers stand at different positions: start once with \
+         apply_workers = {from}, let it catch up, and stop it before the change"
+    )]
+    WorkersApart { from: usize, to: usize },
+}
+
+struct Stored {
+    epoch: Epoch,
+    phase: Phase,
+    position: Option<Lsn>,
+    origin: Origin,
 }
 
 /// Makes the tables of schema `rosetta` when they are not there.
+///
+/// # Errors
+/// The destination's.
 pub async fn install(connection: &mut Connection) -> Result<(), PgError> {
     let complete = "SELECT count(*) = 3 FROM pg_catalog.pg_tables WHERE schemaname = 'rosetta' \
                     AND tablename IN ('checkpoint', 'table_copy', 'copy_mark')";
-    if connection.simple(complete).await?.first().is_some_and(|row| row.is_true(0)) {
-        return Ok(());
-    }
     // IF NOT EXISTS does not hold against another session that creates at the same instant.
-    for _ in 0..5 {
+    for _ in 0..10 {
+        if connection.simple(complete).await?.first().is_some_and(|row| row.is_true(0)) {
+            return Ok(());
+        }
         match connection.simple(&format!("BEGIN; {SCHEMA}; COMMIT")).await {
             Err(error) if error.code().is_some_and(|code| sqlstate::DUPLICATE_DATABASE_OBJECT.contains(&code)) => {
                 connection.simple("ROLLBACK").await?;
@@ -121,78 +144,150 @@ pub async fn install(connection: &mut Connection) -> Result<(), PgError> {
     Err(PgError::protocol("schema rosetta keeps being created by others"))
 }
 
-/// The checkpoint of `lane`, without a lock.
-pub async fn read(connection: &mut Connection, lane: &Lane) -> Result<Option<Checkpoint>, PgError> {
-    let sql = "SELECT epoch, phase, commit_lsn, source_system_id, source_timeline, source_database, slot, workers \
-               FROM rosetta.checkpoint WHERE pipeline = $1 AND destination = $2 AND worker = $3::int";
-    let worker = lane.worker.to_string();
-    let rows = connection.query(sql, &[Some(&lane.pipeline), Some(&lane.destination), Some(&worker)]).await?;
-    let Some(row) = rows.first() else { return Ok(None) };
-    Ok(Some(Checkpoint {
-        epoch: Epoch(row.parse(0)?),
-        phase: Phase::parse(row.text(1)?)?,
-        commit_lsn: row.get(2).map(|_| row.parse(2)).transpose()?,
-        origin: Origin {
-            system_id: row.text(3)?.to_owned(),
-            timeline: row.parse(4)?,
-            database: row.text(5)?.to_owned(),
-            slot: row.text(6)?.to_owned(),
-        },
-        workers: row.parse(7)?,
-    }))
+/// The newest epoch of the pipeline at this destination, without a lock.
+///
+/// # Errors
+/// The destination's.
+pub async fn newest_epoch(connection: &mut Connection, pipeline: &str, destination: &str) -> Result<Epoch, PgError> {
+    let rows = connection.query(READ, &[Some(pipeline), Some(destination)]).await?;
+    let epochs = rows.iter().map(|row| row.parse(1).map(Epoch)).collect::<Result<Vec<_>, _>>()?;
+    Ok(epochs.into_iter().max().unwrap_or(Epoch::NONE))
 }
 
-/// Writes the first row of `lane`, in phase `new`; false when another process was faster.
-pub async fn create(connection: &mut Connection, lane: &Lane, epoch: Epoch, origin: &Origin) -> Result<bool, PgError> {
-    let sql = "INSERT INTO rosetta.checkpoint (pipeline, destination, worker, workers, epoch, phase, \
+/// Takes the pipeline's checkpoints at this destination over with `epoch`: from then on no older owner can
+/// commit. Waits for a transaction of the old owner that is still open. Without checkpoints, makes them.
+///
+/// # Errors
+/// The destination's; `Raced` when a newer owner was faster.
+pub async fn take_over(
+    connection: &mut Connection,
+    pipeline: &str,
+    destination: &str,
+    workers: usize,
+    epoch: Epoch,
+    origin: &Origin,
+) -> Result<TakenOver, TakeoverError> {
+    connection.simple("BEGIN").await?;
+    let result = take_over_locked(connection, pipeline, destination, workers, epoch, origin).await;
+    let end = if result.is_ok() { "COMMIT" } else { "ROLLBACK" };
+    connection.simple(end).await?;
+    result
+}
+
+async fn take_over_locked(
+    connection: &mut Connection,
+    pipeline: &str,
+    destination: &str,
+    workers: usize,
+    epoch: Epoch,
+    origin: &Origin,
+) -> Result<TakenOver, TakeoverError> {
+    let rows = connection.query(&format!("{READ} FOR UPDATE"), &[Some(pipeline), Some(destination)]).await?;
+    let stored = rows.iter().map(Stored::read).collect::<Result<Vec<_>, _>>()?;
+    if stored.iter().any(|row| row.epoch >= epoch) {
+        return Err(TakeoverError::Raced);
+    }
+    let Some(first) = stored.first() else {
+        let taken = TakenOver { phase: Phase::New, origin: origin.clone(), positions: vec![None; workers] };
+        write(connection, pipeline, destination, epoch, &taken).await?;
+        return Ok(taken);
+    };
+    let (phase, origin) = (first.phase, first.origin.clone());
+    let mut positions: Vec<_> = stored.iter().map(|row| row.position).collect();
+    if positions.len() != workers {
+        if positions.iter().any(|position| *position != first.position) {
+            return Err(TakeoverError::WorkersApart { from: positions.len(), to: workers });
+        }
+        positions = vec![first.position; workers];
+    }
+    let sql = "DELETE FROM rosetta.checkpoint WHERE pipeline = $1 AND destination = $2";
+    connection.query(sql, &[Some(pipeline), Some(destination)]).await?;
+    let taken = TakenOver { phase, origin, positions };
+    write(connection, pipeline, destination, epoch, &taken).await?;
+    Ok(taken)
+}
+
+async fn write(
+    connection: &mut Connection,
+    pipeline: &str,
+    destination: &str,
+    epoch: Epoch,
+    taken: &TakenOver,
+) -> Result<(), TakeoverError> {
+    let sql = "INSERT INTO rosetta.checkpoint (pipeline, destination, worker, epoch, phase, commit_lsn, \
                source_system_id, source_timeline, source_database, slot) \
-               VALUES ($1, $2, $3::int, $4::int, $5::bigint, 'new', $6, $7::int, $8, $9) ON CONFLICT DO NOTHING RETURNING 1";
-    let (worker, workers) = (lane.worker.to_string(), lane.workers.to_string());
-    let (epoch, timeline) = (epoch.to_string(), origin.timeline.to_string());
-    let parameters = [
-        &lane.pipeline, &lane.destination, &worker, &workers, &epoch, &origin.system_id, &timeline, &origin.database, &origin.slot,
-    ]
-    .map(|parameter| Some(parameter.as_str()));
-    Ok(!connection.query(sql, &parameters).await?.is_empty())
+               VALUES ($1, $2, $3::int, $4::bigint, $5, $6::pg_lsn, $7, $8::int, $9, $10) ON CONFLICT DO NOTHING RETURNING 1";
+    let (epoch, timeline) = (epoch.to_string(), taken.origin.timeline.to_string());
+    let origin = &taken.origin;
+    for (worker, position) in taken.positions.iter().enumerate() {
+        let (worker, position) = (worker.to_string(), position.map(|position| position.to_string()));
+        let parameters = [
+            Some(pipeline),
+            Some(destination),
+            Some(worker.as_str()),
+            Some(epoch.as_str()),
+            Some(taken.phase.name()),
+            position.as_deref(),
+            Some(origin.system_id.as_str()),
+            Some(timeline.as_str()),
+            Some(origin.database.as_str()),
+            Some(origin.slot.as_str()),
+        ];
+        if connection.query(sql, &parameters).await?.is_empty() {
+            return Err(TakeoverError::Raced);
+        }
+    }
+    Ok(())
 }
 
-/// Takes the lane over from epoch `from`; false when another process was faster. Waits for a transaction
-/// of the old owner that is still open, at most `lock_timeout` of this session.
-pub async fn claim(connection: &mut Connection, lane: &Lane, from: Epoch, to: Epoch) -> Result<bool, PgError> {
-    let sql = "UPDATE rosetta.checkpoint SET epoch = $5::bigint, updated_at = now() \
-               WHERE pipeline = $1 AND destination = $2 AND worker = $3::int AND epoch = $4::bigint RETURNING 1";
-    let (worker, from, to) = (lane.worker.to_string(), from.to_string(), to.to_string());
-    let parameters = [&lane.pipeline, &lane.destination, &worker, &from, &to].map(|parameter| Some(parameter.as_str()));
-    Ok(!connection.query(sql, &parameters).await?.is_empty())
-}
-
-/// Records a new phase and position under the fence; false when this session no longer owns the lane.
+/// Records a new phase, position and origin for all lanes of the pipeline here, under the fence; false when
+/// `epoch` is no longer theirs.
+///
+/// # Errors
+/// The destination's.
 pub async fn set_phase(
     connection: &mut Connection,
-    lane: &Lane,
+    lane: (&str, &str),
     epoch: Epoch,
     phase: Phase,
     position: Lsn,
+    timeline: u32,
 ) -> Result<bool, PgError> {
-    let sql = "UPDATE rosetta.checkpoint SET phase = $5, commit_lsn = $6::pg_lsn, workers = $7::int, updated_at = now() \
-               WHERE pipeline = $1 AND destination = $2 AND worker = $3::int AND epoch = $4::bigint RETURNING 1";
-    let (worker, workers) = (lane.worker.to_string(), lane.workers.to_string());
-    let (epoch, position) = (epoch.to_string(), position.to_string());
-    let parameters = [
-        lane.pipeline.as_str(), &lane.destination, &worker, &epoch, phase.name(), &position, &workers,
-    ]
-    .map(Some);
+    let sql = "UPDATE rosetta.checkpoint SET phase = $4, commit_lsn = $5::pg_lsn, source_timeline = $6::int, updated_at = now() \
+               WHERE pipeline = $1 AND destination = $2 AND epoch = $3::bigint RETURNING 1";
+    let (epoch, position, timeline) = (epoch.to_string(), position.to_string(), timeline.to_string());
+    let parameters = [lane.0, lane.1, &epoch, phase.name(), &position, &timeline].map(Some);
     Ok(!connection.query(sql, &parameters).await?.is_empty())
 }
 
 /// Ends sessions of older epochs of this pipeline in this destination: a stopped process may hold the
 /// checkpoint's row in an open transaction that nothing else would end.
-pub async fn end_older_sessions(connection: &mut Connection, pipeline: &str, owner: Epoch) -> Result<(), PgError> {
+///
+/// # Errors
+/// The destination's.
+pub async fn end_older_sessions(connection: &mut Connection, pipeline: &str, epoch: Epoch) -> Result<(), PgError> {
     let sql = "SELECT pg_catalog.pg_terminate_backend(pid) FROM pg_catalog.pg_stat_activity \
                WHERE datname = pg_catalog.current_database() AND pid <> pg_catalog.pg_backend_pid() \
                AND application_name ~ '^rosetta:[0-9]+:' \
                AND pg_catalog.split_part(application_name, ':', 3) = $1 \
-               AND pg_catalog.split_part(application_name, ':', 2)::bigint <= $2::bigint";
-    connection.query(sql, &[Some(pipeline), Some(&owner.to_string())]).await?;
+               AND pg_catalog.split_part(application_name, ':', 2)::bigint < $2::bigint \
+               AND pg_catalog.split_part(application_name, ':', 2)::bigint > 0";
+    connection.query(sql, &[Some(pipeline), Some(&epoch.to_string())]).await?;
     Ok(())
+}
+
+impl Stored {
+    fn read(row: &Row) -> Result<Stored, PgError> {
+        Ok(Stored {
+            epoch: Epoch(row.parse(1)?),
+            phase: Phase::parse(row.text(2)?)?,
+            position: row.get(3).map(|_| row.parse(3)).transpose()?,
+            origin: Origin {
+                system_id: row.text(4)?.to_owned(),
+                timeline: row.parse(5)?,
+                database: row.text(6)?.to_owned(),
+                slot: row.text(7)?.to_owned(),
+            },
+        })
+    }
 }

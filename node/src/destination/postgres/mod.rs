@@ -6,9 +6,11 @@ mod encode;
 mod layout;
 mod net_effect;
 mod requests;
+mod session;
 mod statements;
 mod writer;
 
-pub use checkpoint::{Checkpoint, Lane, Origin, Phase};
+pub use checkpoint::{Lane, Origin, Phase, TakenOver, TakeoverError};
 pub use layout::{Format, LayoutError, Target, TargetColumn};
+pub use session::open_session;
 pub use writer::Writer;

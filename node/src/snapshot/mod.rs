@@ -1,0 +1,8 @@
+//! The first copy: tables in parallel, large ones in ranges, binary rows piped through unread.
+
+mod copy;
+mod marks;
+mod plan;
+
+pub use copy::{CopyError, CopyJob, CopyOwner, copy_all, stream_starts};
+pub use plan::{CopyTable, Piece};
