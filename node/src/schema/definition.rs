@@ -131,6 +131,7 @@ pub(super) async fn read_definitions(
     oids: impl Iterator<Item = u32>,
 ) -> Result<Vec<TypeDefinition>, PgError> {
     let oids = oid_array(oids.collect::<HashSet<_>>().into_iter());
+    let kinds = kinds();
     let sql = format!(
         "WITH RECURSIVE used(oid) AS ( \
             SELECT o FROM unnest($1::oid[]) o WHERE o >= 16384 UNION \
@@ -138,21 +139,7 @@ pub(super) async fn read_definitions(
              CROSS JOIN LATERAL ({PARTS}) p(part) WHERE p.part >= 16384) \
          SELECT t.oid, n.nspname, t.typname, format('%I.%I', n.nspname, t.typname), \
             (SELECT coalesce(json_agg(p.part::int8), '[]') FROM ({PARTS}) p(part) WHERE p.part >= 16384), \
-            CASE WHEN e.oid IS NOT NULL \
-                 THEN json_build_object('kind', 'extension', 'name', e.extname, 'schema', s.nspname) \
-                 WHEN t.typtype = 'e' THEN json_build_object('kind', 'enum', 'labels', \
-                    (SELECT coalesce(json_agg(l.enumlabel ORDER BY l.enumsortorder), '[]') \
-                       FROM pg_enum l WHERE l.enumtypid = t.oid)) \
-                 WHEN t.typtype = 'd' THEN {DOMAIN} \
-                 WHEN t.typtype = 'c' AND c.relkind = 'c' THEN {COMPOSITE} \
-                 WHEN t.typtype = 'c' THEN json_build_object('kind', 'other', 'what', 'the row type of a table') \
-                 WHEN t.typtype = 'r' AND EXISTS (SELECT FROM pg_range r WHERE r.rngtypid = t.oid \
-                    AND r.rngcanonical = 0) THEN {RANGE} \
-                 WHEN t.typtype = 'r' \
-                 THEN json_build_object('kind', 'other', 'what', 'a range with a canonical function') \
-                 WHEN t.typtype = 'm' OR t.typinput = 'array_in'::regproc \
-                 THEN json_build_object('kind', 'derived') \
-                 ELSE json_build_object('kind', 'other', 'what', 'a base type of no extension') END \
+            {kinds} \
            FROM used u JOIN pg_type t ON t.oid = u.oid JOIN pg_namespace n ON n.oid = t.typnamespace \
            LEFT JOIN pg_class c ON c.oid = t.typrelid \
            LEFT JOIN pg_depend m ON m.classid = 'pg_type'::regclass AND m.objid = t.oid AND m.deptype = 'e' \
@@ -161,6 +148,27 @@ pub(super) async fn read_definitions(
     let rows = source.query(&sql, &[Some(&oids)]).await?;
     let found = rows.iter().map(|row| definition(row).map(|found| (found.oid, found)));
     Ok(parts_first(found.collect::<Result<_, _>>()?))
+}
+
+/// A type's `Definition`, as an SQL expression.
+fn kinds() -> String {
+    format!(
+        "CASE WHEN e.oid IS NOT NULL \
+                THEN json_build_object('kind', 'extension', 'name', e.extname, 'schema', s.nspname) \
+            WHEN t.typtype = 'e' THEN json_build_object('kind', 'enum', 'labels', \
+                (SELECT coalesce(json_agg(l.enumlabel ORDER BY l.enumsortorder), '[]') \
+                FROM pg_enum l WHERE l.enumtypid = t.oid)) \
+            WHEN t.typtype = 'd' THEN {DOMAIN} \
+            WHEN t.typtype = 'c' AND c.relkind = 'c' THEN {COMPOSITE} \
+            WHEN t.typtype = 'c' THEN json_build_object('kind', 'other', 'what', 'the row type of a table') \
+            WHEN t.typtype = 'r' AND EXISTS (SELECT FROM pg_range r WHERE r.rngtypid = t.oid \
+                AND r.rngcanonical = 0) THEN {RANGE} \
+            WHEN t.typtype = 'r' \
+                THEN json_build_object('kind', 'other', 'what', 'a range with a canonical function') \
+            WHEN t.typtype = 'm' OR t.typinput = 'array_in'::regproc \
+                THEN json_build_object('kind', 'derived') \
+            ELSE json_build_object('kind', 'other', 'what', 'a base type ofno extension') END"
+    )
 }
 
 fn definition(row: &Row) -> Result<TypeDefinition, PgError> {
