@@ -12,6 +12,7 @@
 //!
 //! Invariant: received >= written >= durable >= confirmed; each only grows.
 
+pub mod cli;
 pub mod config;
 pub mod destination;
 pub mod pipeline;
@@ -19,3 +20,4 @@ pub mod postgres;
 pub mod schema;
 pub mod snapshot;
 pub mod source;
+pub mod supervisor;

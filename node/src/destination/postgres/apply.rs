@@ -219,7 +219,7 @@ impl RowWriter {
     fn row(&mut self, connection: &mut Connection, layout: &Layout, shape: Shape, tuples: &[Tuple<'_>]) -> Result<(), Failure> {
         let mut indexes: Vec<_> = shape.parameters(layout).iter().map(|column| column.tuple_index).collect();
         let mut values = Vec::with_capacity(indexes.len());
-        for tuple in tuples.first() {
+        if let Some(tuple) = tuples.first() {
             values.extend(encode::columns_of([*tuple].into_iter(), &indexes)?);
         }
         if let (Shape::UpdateRow(_), Some(old)) = (&shape, tuples.get(1)) {

@@ -1,0 +1,119 @@
+use std::{path::PathBuf, process::ExitCode, sync::Arc, time::Duration};
+
+use clap::{Args, ValueEnum};
+use rosetta_coordinator::InProcess;
+use tokio::{
+    signal::unix::{SignalKind, signal},
+    time::timeout,
+};
+use tokio_util::sync::CancellationToken;
+use tracing_subscriber::EnvFilter;
+
+use super::{fail, progress, status_file};
+use crate::{
+    config::{Definitions, Settings},
+    pipeline::{PipelineError, job::Job},
+    supervisor::{Ending, run_all},
+};
+
+/// A pipeline that does not stop by itself within this time is ended with the process; that loses nothing.
+const STOP_DEADLINE: Duration = Duration::from_millis(1900);
+
+#[derive(Debug, Args)]
+pub(super) struct Arguments {
+    /// The file of sources, destinations and pipelines.
+    #[arg(long, value_name = "FILE")]
+    config: PathBuf,
+    /// Where this process keeps what is its own; made when it does not exist.
+    #[arg(long, value_name = "DIR", env = "ROSETTA_DATA_DIR", default_value = "rosetta-data")]
+    data_dir: PathBuf,
+    /// How log lines are written.
+    #[arg(long, value_enum, default_value_t = LogFormat::Text)]
+    log_format: LogFormat,
+    /// Seconds between two lines of progress; 0 for none. On a terminal progress is shown live instead.
+    #[arg(long, value_name = "SECONDS", default_value_t = 10)]
+    progress: u64,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum LogFormat {
+    Text,
+    Json,
+}
+
+pub(super) async fn run(arguments: Arguments) -> ExitCode {
+    let jobs = match jobs(&arguments) {
+        Ok(jobs) => jobs,
+        Err(error) => return fail(error),
+    };
+    let display = progress::Display::new(arguments.progress);
+    start_logging(arguments.log_format, &display);
+    let cancel = CancellationToken::new();
+    if let Err(error) = listen_for_signals(cancel.clone()) {
+        return fail(format!("cannot listen for signals: {error}"));
+    }
+    let statuses: Vec<_> = jobs.iter().map(|job| Arc::clone(&job.status)).collect();
+    let shown = tokio::spawn(display.run(statuses.clone()));
+    let written = tokio::spawn(status_file::keep(arguments.data_dir.clone(), statuses.clone()));
+    let mut running = std::pin::pin!(run_all(jobs, cancel.clone()));
+    let endings = tokio::select! {
+        endings = &mut running => endings,
+        () = cancel.cancelled() => timeout(STOP_DEADLINE, running).await.unwrap_or_default(),
+    };
+    shown.abort();
+    written.abort();
+    let _ = status_file::write(&arguments.data_dir, &statuses);
+    finish(&endings)
+}
+
+fn jobs(arguments: &Arguments) -> Result<Vec<Job>, String> {
+    let definitions = Definitions::load(&arguments.config).map_err(|error| error.to_string())?;
+    let settings = Settings::from_env(&|name| std::env::var(name).ok()).map_err(|error| error.to_string())?;
+    let folder = arguments.data_dir.display();
+    std::fs::create_dir_all(&arguments.data_dir).map_err(|error| format!("cannot make the data folder '{folder}': {error}"))?;
+    let ownership = Arc::new(InProcess::default());
+    let job = |definition| {
+        Job::new(&definitions, definition, &settings, Arc::clone(&ownership) as Arc<_>)
+            .map_err(|error: PipelineError| format!("pipeline {}: {error}", definition.name))
+    };
+    definitions.pipelines.iter().map(job).collect()
+}
+
+fn start_logging(format: LogFormat, display: &progress::Display) {
+    let filter = EnvFilter::try_from_env("ROSETTA_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_target(false).with_writer(display.log_writer());
+    let is_terminal = std::io::IsTerminal::is_terminal(&std::io::stderr());
+    match format {
+        LogFormat::Text => builder.with_ansi(is_terminal).init(),
+        LogFormat::Json => builder.json().init(),
+    }
+}
+
+fn listen_for_signals(cancel: CancellationToken) -> std::io::Result<()> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    tokio::spawn(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        cancel.cancel();
+    });
+    Ok(())
+}
+
+/// Success when asked to stop; failure when no pipeline is left to run.
+fn finish(endings: &[Ending]) -> ExitCode {
+    let gave_up = endings.iter().filter_map(|ending| match ending {
+        Ending::GaveUp { pipeline, error } => Some((pipeline, error)),
+        Ending::Stopped => None,
+    });
+    let gave_up: Vec<_> = gave_up.collect();
+    if gave_up.is_empty() || gave_up.len() < endings.len() {
+        return ExitCode::SUCCESS;
+    }
+    for (pipeline, error) in gave_up {
+        eprintln!("rosetta: pipeline {pipeline}: {error}");
+    }
+    ExitCode::FAILURE
+}
