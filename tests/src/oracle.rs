@@ -53,20 +53,23 @@ pub struct Side<'a> {
 /// what is durable at every destination.
 pub async fn caught_up(source: Side<'_>, slot: &str, deadline: Duration) {
     let client = source.server.client(source.db).await;
+    // A slot is created at the current position: before it exists there is no promise to measure.
+    eventually(deadline, &format!("slot {slot} exists"), async || confirmed_flush(&client, slot).await).await;
     rows(&client, "select pg_logical_emit_message(true, 'harness', 'caught up?')").await;
     let target = rows(&client, "select pg_current_wal_lsn()").await.remove(0).remove(0).expect("a position");
-    let behind = format!(
-        "select case when confirmed_flush_lsn >= '{target}' then '' else 'slot {slot} is at ' || confirmed_flush_lsn \
-         end from pg_replication_slots where slot_name = '{slot}'"
-    );
     eventually(deadline, &format!("slot {slot} confirms {target}"), async || {
-        match try_rows(&client, &behind).await?.pop().and_then(|mut row| row.remove(0)) {
-            None => Err(format!("slot {slot} does not exist")),
-            Some(reason) if reason.is_empty() => Ok(()),
-            Some(reason) => Err(reason),
-        }
+        let confirmed = confirmed_flush(&client, slot).await?;
+        let reached = rows(&client, &format!("select '{confirmed}'::pg_lsn >= '{target}'")).await;
+        if reached == [[Some("t".to_owned())]] { Ok(()) } else { Err(format!("it is at {confirmed}")) }
     })
     .await;
+}
+
+/// Up to where `slot` has confirmed; an error while the slot does not exist or is being created.
+pub async fn confirmed_flush(source: &Client, slot: &str) -> Result<String, String> {
+    let query = format!("select confirmed_flush_lsn from pg_replication_slots where slot_name = '{slot}'");
+    let position = try_rows(source, &query).await?.pop().and_then(|mut row| row.remove(0));
+    position.ok_or_else(|| format!("slot {slot} does not exist"))
 }
 
 /// Panics with the first rows that differ.
