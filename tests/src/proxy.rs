@@ -59,6 +59,7 @@ struct Shared {
     armed: Mutex<Option<Fault>>,
     stalled: watch::Sender<bool>,
     cut_all: watch::Sender<u64>,
+    frozen: watch::Sender<u64>,
     live: AtomicUsize,
     delivered: AtomicU64,
 }
@@ -73,6 +74,7 @@ impl Proxy {
             armed: Mutex::new(None),
             stalled: watch::Sender::new(false),
             cut_all: watch::Sender::new(0),
+            frozen: watch::Sender::new(0),
             live: AtomicUsize::new(0),
             delivered: AtomicU64::new(0),
         });
@@ -89,7 +91,7 @@ impl Proxy {
     /// Arms a fault; replaces one that has not been delivered yet.
     pub fn arm(&self, fault: Fault) {
         if fault == Fault::CutAll {
-            if self.shared.live.load(Ordering::SeqCst) > 0 {
+            if self.connections() > 0 {
                 self.shared.count();
             }
             self.shared.cut_all.send_modify(|generation| *generation += 1);
@@ -105,7 +107,7 @@ impl Proxy {
 
     /// Stops forwarding on every connection, without closing any; new ones are accepted and stall too.
     pub fn stall(&self) {
-        if self.shared.live.load(Ordering::SeqCst) > 0 {
+        if self.connections() > 0 {
             self.shared.count();
         }
         self.shared.stalled.send_replace(true);
@@ -113,6 +115,14 @@ impl Proxy {
 
     pub fn unstall(&self) {
         self.shared.stalled.send_replace(false);
+    }
+
+    /// No byte passes any more on the connections of this moment, nor are they closed; new ones are not affected.
+    pub fn freeze(&self) {
+        if self.connections() > 0 {
+            self.shared.count();
+        }
+        self.shared.frozen.send_modify(|generation| *generation += 1);
     }
 
     /// How many faults have really happened.
@@ -192,14 +202,17 @@ async fn connection(client: TcpStream, shared: Arc<Shared>) {
     let Ok(server) = TcpStream::connect(shared.upstream).await else { return };
     let _ = (client.set_nodelay(true), server.set_nodelay(true));
     shared.live.fetch_add(1, Ordering::SeqCst);
-    let mut cut_all = shared.cut_all.subscribe();
+    let (mut cut_all, mut frozen) = (shared.cut_all.subscribe(), shared.frozen.subscribe());
     let (from_client, to_client) = client.into_split();
     let (from_server, to_server) = server.into_split();
     let up = pump(from_client, to_server, Direction::ToServer, &shared);
     let down = pump(from_server, to_client, Direction::ToClient, &shared);
+    let mut pumps = std::pin::pin!(both(up, down));
     tokio::select! {
         _ = cut_all.changed() => {}
-        () = both(up, down) => {}
+        // The pumps are kept, and with them the open sockets.
+        _ = frozen.changed() => _ = cut_all.changed().await,
+        () = pumps.as_mut() => {}
     }
     shared.live.fetch_sub(1, Ordering::SeqCst);
 }

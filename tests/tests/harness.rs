@@ -108,3 +108,19 @@ async fn a_stalled_proxy_holds_bytes_until_it_is_released() {
     tokio::time::timeout(SOON, query).await.expect("released").expect("the query succeeds");
     assert_eq!(proxy.delivered(), 1);
 }
+
+#[tokio::test]
+async fn a_frozen_connection_stays_open_and_new_ones_pass() {
+    let server = Postgres::start(Options::default()).await;
+    let proxy = Proxy::start(server.port()).await;
+    let connect = async || {
+        let (client, connection) = tokio_postgres::connect(&proxy.url(DB), NoTls).await.expect("connect by the proxy");
+        tokio::spawn(connection);
+        client
+    };
+    let old = connect().await;
+    proxy.freeze();
+    let held = tokio::time::timeout(Duration::from_millis(300), old.batch_execute("select 1")).await;
+    assert!(held.is_err(), "bytes passed a frozen connection, or it was closed");
+    connect().await.batch_execute("select 1").await.expect("a new connection passes");
+}

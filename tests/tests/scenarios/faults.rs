@@ -77,3 +77,24 @@ async fn stall(proxy: &Proxy, load: &Workload, commits: u64) {
     .await;
     proxy.unstall();
 }
+
+/// What a broken switch does: no byte, no end. The server keeps the old session, its locks and the slot meanwhile.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn connections_that_freeze_for_ever_are_replaced() {
+    let pair = Pair::start().await;
+    workload::create_tables(&pair.source, DB).await;
+    let before_source = Proxy::start(pair.source.port()).await;
+    let before_destination = Proxy::start(pair.destination.port()).await;
+    let config = one_pipeline(&before_source.url(DB), &before_destination.url(DB), &["public.*"], "");
+    let _rosetta = pair.rosetta("rosetta", &config);
+    pair.settle(&workload::tables()).await;
+    for proxy in [&before_destination, &before_source] {
+        let load = Workload::start(&pair.source, DB, SEED, 4, Duration::from_millis(5));
+        let enough = async || if load.committed() > 200 { Ok(()) } else { Err(load.committed().to_string()) };
+        eventually(SOON, "the load goes on", enough).await;
+        proxy.freeze();
+        load.stop().await;
+        pair.settle_within(&workload::tables(), 4 * SOON).await;
+    }
+    assert_eq!(before_source.delivered() + before_destination.delivered(), 2);
+}

@@ -132,7 +132,7 @@ fn composites_and_ranges() -> Family {
             ("text_multirange", &["{[a,b),[c,d]}", "{}"]),
             ("mood_range", &["[sad,happy]", "(,happy)"]),
             ("mood", &["sad", "happy"]),
-            ("aclitem", &["postgres=r/postgres", "=X/postgres"]),
+            ("aclitem", &["postgres=r/postgres", "postgres=a*r/postgres"]),
         ],
     }
 }
