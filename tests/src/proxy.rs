@@ -211,7 +211,7 @@ async fn connection(client: TcpStream, shared: Arc<Shared>) {
     tokio::select! {
         _ = cut_all.changed() => {}
         // The pumps are kept, and with them the open sockets.
-        _ = frozen.changed() => _ = cut_all.changed().await,
+        _ = frozen.changed() => { let _ = cut_all.changed().await; }
         () = pumps.as_mut() => {}
     }
     shared.live.fetch_sub(1, Ordering::SeqCst);
