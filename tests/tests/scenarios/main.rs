@@ -1,0 +1,23 @@
+//! What Rosetta promises, each shown with real servers, and judged by the oracle.
+
+mod apply_workers;
+mod bigtx;
+mod check_verify;
+mod constraints;
+mod continuity;
+mod copy_and_stream;
+mod errors;
+mod faults;
+mod generated;
+mod identity;
+mod keys;
+mod kill9;
+mod many_tables;
+mod names;
+mod partitions;
+mod routing;
+mod sigterm;
+mod toast;
+mod truncate;
+mod types;
+mod zombie;
