@@ -13,3 +13,6 @@
 //! Invariant: received >= written >= durable >= confirmed; each only grows.
 
 pub mod postgres;
+//! Rosetta: exact, live copies of PostgreSQL databases.
+
+pub mod config;
