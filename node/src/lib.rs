@@ -12,7 +12,9 @@
 //!
 //! Invariant: received >= written >= durable >= confirmed; each only grows.
 
-pub mod postgres;
-//! Rosetta: exact, live copies of PostgreSQL databases.
-
+pub mod check;
+pub mod cli;
 pub mod config;
+pub mod postgres;
+pub mod schema;
+pub mod verify;
