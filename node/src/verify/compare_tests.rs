@@ -60,7 +60,7 @@ proptest! {
 
     #[test]
     fn a_bucket_differs_exactly_when_one_of_its_keys_does(source in rows(), destination in rows()) {
-        let bucket = |number: i64| u32::try_from(number % 5).unwrap();
+        let bucket = |number: i64| u32::try_from(number % 5).expect("below 5");
         let (left, right) = (prints(&source, bucket), prints(&destination, bucket));
         let differing = differing_buckets(&left, &right);
         for number in 0..5 {

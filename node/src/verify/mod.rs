@@ -21,4 +21,7 @@ pub use compare::Kind;
 pub use error::Error;
 pub use report::{Difference, Report, TableReport, Values};
 pub use route::{Route, routes, selected};
+
 pub use run::{Options, run};
+
+pub(crate) use route::{configured, named};

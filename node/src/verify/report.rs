@@ -190,7 +190,7 @@ mod tests {
 
     #[test]
     fn json_has_the_promised_fields() {
-        let json: serde_json::Value = serde_json::from_str(&report().render(Output::Json)).unwrap();
+        let json: serde_json::Value = serde_json::from_str(&report().render(Output::Json)).expect("JSON");
         assert_eq!(json["equal"], false);
         let table = &json["tables"][0];
         assert_eq!(

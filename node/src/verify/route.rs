@@ -17,13 +17,13 @@ pub struct Route {
     pub publish: Publish,
 }
 
-/// The tables that a pipeline copies. A partition comes through its root, and a table of an extension is made and
-/// filled by the extension, unless they are named in full.
+/// The tables that a pipeline copies. Unless they are named in full, a partition comes through its root, a table of an
+/// extension is made and filled by the extension, and a table that cannot be copied is left out.
 pub fn selected<'a>(pipeline: &Pipeline, tables: &'a [Table]) -> Vec<&'a Table> {
     let exact = pipeline.tables.exact_names();
     let is_selected = |table: &&Table| {
         let name = configured(&table.table_name());
-        let comes_otherwise = table.is_partition || table.extension.is_some();
+        let comes_otherwise = table.is_partition || table.extension.is_some() || table.unsupported().is_some();
         pipeline.tables.matches(&name) && (!comes_otherwise || exact.contains(&&name))
     };
     tables.iter().filter(is_selected).collect()
@@ -86,8 +86,8 @@ mod tests {
 
     #[test]
     fn entries_replace_the_default_route() {
-        let definitions = Definitions::parse(FILE, &|_| None).unwrap();
-        let pipeline = definitions.pipelines.first().unwrap();
+        let definitions = Definitions::parse(FILE, &|_| None).expect("a valid file");
+        let pipeline = definitions.pipelines.first().expect("a pipeline");
         let shown = |name| -> Vec<String> {
             let routes = routes(pipeline, &TableName::new("public", name));
             routes.iter().map(|route| format!("{} {} {:?}", route.destination, route.target, route.columns)).collect()
