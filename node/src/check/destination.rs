@@ -2,7 +2,7 @@
 
 use super::{
     VERSIONS,
-    destination_facts::DestinationFacts,
+    destination_facts::{DestinationFacts, SchemaRights},
     report::{Finding, Subject},
     source::unsupported_version,
 };
@@ -54,12 +54,12 @@ fn own_schema(subject: Subject<'_>, facts: &DestinationFacts) -> Option<Finding>
             let remedy = format!("GRANT CREATE ON DATABASE {} TO {role}", ident(&facts.database));
             Some(subject.problem(format!("role {} may not create schema rosetta", facts.role), remedy))
         }
-        Some(false) => {
+        Some(SchemaRights::None | SchemaRights::Use) => {
             let what = format!("role {} may not create tables in schema rosetta", facts.role);
             Some(subject.problem(what, format!("GRANT USAGE, CREATE ON SCHEMA rosetta TO {role}")))
         }
-        Some(true) if facts.closed_tables.is_empty() => None,
-        Some(true) => {
+        Some(SchemaRights::UseAndCreate) if facts.closed_tables.is_empty() => None,
+        Some(SchemaRights::UseAndCreate) => {
             let tables = facts.closed_tables.join(", ");
             let remedy = format!("GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA rosetta TO {role}");
             Some(subject.problem(format!("role {} may not write to {tables} in schema rosetta", facts.role), remedy))
@@ -82,8 +82,8 @@ fn missing_table(subject: Subject<'_>, route: &Route, facts: &DestinationFacts) 
     let schema = &route.target.schema;
     let role = ident(&facts.role);
     match facts.schemas.get(schema) {
-        Some(true) => None,
-        Some(false) => {
+        Some(SchemaRights::UseAndCreate) => None,
+        Some(SchemaRights::None | SchemaRights::Use) => {
             let what = format!("role {} may not create tables in schema {schema}", facts.role);
             Some(subject.problem(what, format!("GRANT USAGE, CREATE ON SCHEMA {} TO {role}", ident(schema))))
         }
@@ -107,6 +107,11 @@ fn existing_table(
         return vec![subject.problem(format!("{name} exists and is not a table"), "set target to another name")];
     }
     let mut findings = Vec::new();
+    if facts.schemas.get(&name.schema) == Some(&SchemaRights::None) {
+        let what = format!("role {} may not use schema {}", facts.role, name.schema);
+        let remedy = format!("GRANT USAGE ON SCHEMA {} TO {}", ident(&name.schema), ident(&facts.role));
+        findings.push(subject.problem(what, remedy));
+    }
     if let Some(rights) = facts.lacking.get(&table.oid) {
         let rights = rights.join(", ");
         let remedy = format!("GRANT {rights} ON {} TO {}", name.sql(), ident(&facts.role));

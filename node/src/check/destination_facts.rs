@@ -17,8 +17,8 @@ pub(super) struct DestinationFacts {
     /// CREATE on the database, which a new schema takes.
     pub(super) can_create: bool,
     pub(super) can_set_replication_role: bool,
-    /// Whether the role may create tables in it, by schema.
-    pub(super) schemas: HashMap<String, bool>,
+    /// What the role may do, by schema.
+    pub(super) schemas: HashMap<String, SchemaRights>,
     /// Rosetta's own tables that the role may not write.
     pub(super) closed_tables: Vec<String>,
     /// The targets that exist.
@@ -27,12 +27,20 @@ pub(super) struct DestinationFacts {
     pub(super) lacking: HashMap<u32, Vec<String>>,
 }
 
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum SchemaRights {
+    /// Not even reach its tables.
+    None,
+    Use,
+    UseAndCreate,
+}
+
 const SERVER: &str = "\
     SELECT current_database(), current_user, pg_is_in_recovery(), current_setting('transaction_read_only') = 'on', \
            has_database_privilege(current_database(), 'CREATE')";
 
 const SCHEMAS: &str = "\
-    SELECT nspname, has_schema_privilege(oid, 'CREATE') AND has_schema_privilege(oid, 'USAGE') FROM pg_namespace";
+    SELECT nspname, has_schema_privilege(oid, 'USAGE'), has_schema_privilege(oid, 'CREATE') FROM pg_namespace";
 
 const CLOSED: &str = "\
     SELECT relname FROM pg_class \
@@ -67,7 +75,12 @@ pub(super) async fn read(
         tables: read_named(connection, &targets).await?,
         ..DestinationFacts::default()
     };
-    let schema = |row: &Row| Ok((row.text(0)?.to_owned(), row.is_true(1)));
+    let rights = |row: &Row| match (row.is_true(1), row.is_true(2)) {
+        (true, true) => SchemaRights::UseAndCreate,
+        (true, false) => SchemaRights::Use,
+        (false, _) => SchemaRights::None,
+    };
+    let schema = |row: &Row| Ok((row.text(0)?.to_owned(), rights(row)));
     facts.schemas = connection.simple(SCHEMAS).await?.iter().map(schema).collect::<Result<_, PgError>>()?;
     for row in connection.simple(CLOSED).await? {
         facts.closed_tables.push(row.text(0)?.to_owned());

@@ -15,7 +15,7 @@ fn good() -> DestinationFacts {
         role: "me".to_owned(),
         can_create: true,
         can_set_replication_role: true,
-        schemas: [("public".to_owned(), true)].into(),
+        schemas: [("public".to_owned(), SchemaRights::UseAndCreate)].into(),
         ..DestinationFacts::default()
     }
 }
@@ -47,7 +47,7 @@ fn each_right_is_looked_at() {
         is_read_only: true,
         can_create: false,
         can_set_replication_role: false,
-        schemas: [("public".to_owned(), false)].into(),
+        schemas: [("public".to_owned(), SchemaRights::Use)].into(),
         ..good()
     };
     assert_eq!(
@@ -66,10 +66,12 @@ fn an_existing_table_must_fit() {
     let mut target = table(5, "orders");
     target.columns = vec![column("id"), crate::schema::Column { not_null: true, ..column("note") }];
     let lacking = [(5, vec!["UPDATE".to_owned(), "TRUNCATE".to_owned()])].into();
-    let facts = DestinationFacts { tables: vec![target], lacking, ..good() };
+    let schemas = [("public".to_owned(), SchemaRights::None)].into();
+    let facts = DestinationFacts { tables: vec![target], lacking, schemas, ..good() };
     assert_eq!(
         found(&facts),
         [
+            "role me may not use schema public",
             "role me lacks UPDATE, TRUNCATE on table public.orders",
             "table public.orders has no column \"total\"",
             "table public.orders: column \"note\" is NOT NULL without a default, and nothing fills it",

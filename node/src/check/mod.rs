@@ -12,7 +12,7 @@ mod destination_facts;
 mod report;
 mod run;
 #[cfg(test)]
-mod samples;
+pub(crate) mod samples;
 mod source;
 mod source_facts;
 mod tables;

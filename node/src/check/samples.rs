@@ -5,7 +5,7 @@ use crate::{
     schema::{Column, Generated, Identity, ReplicaIdentity, Table, TableKind, Transfer},
 };
 
-pub(super) fn table(oid: u32, name: &str) -> Table {
+pub(crate) fn table(oid: u32, name: &str) -> Table {
     Table {
         oid,
         schema: "public".to_owned(),
@@ -23,7 +23,7 @@ pub(super) fn table(oid: u32, name: &str) -> Table {
     }
 }
 
-pub(super) fn column(name: &str) -> Column {
+pub(crate) fn column(name: &str) -> Column {
     Column {
         name: name.to_owned(),
         number: 1,
@@ -45,7 +45,7 @@ pub(super) fn column(name: &str) -> Column {
 }
 
 /// One pipeline `p` from source `s` to destination `d`, with these lines of its own.
-pub(super) fn definitions(pipeline: &str) -> Definitions {
+pub(crate) fn definitions(pipeline: &str) -> Definitions {
     let text = format!(
         "source = [{{ name = \"s\", url = \"postgres://a@b/c\" }}]\n\
          destination = [{{ name = \"d\", kind = \"null\" }}]\n\

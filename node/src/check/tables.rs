@@ -83,7 +83,7 @@ fn left_out(
         .collect();
     let shown = names.iter().take(MAX_NAMES).cloned().collect::<Vec<_>>().join(", ");
     let more = if names.len() > MAX_NAMES { ", ..." } else { "" };
-    let what = format!("{} views, foreign or unlogged tables are left out: {shown}{more}", names.len());
+    let what = format!("left out, being views, foreign or unlogged tables ({}): {shown}{more}", names.len());
     (!names.is_empty()).then(|| subject.warning(what, "exclude them from the patterns to silence this"))
 }
 

@@ -64,7 +64,7 @@ fn what_leads_to_nothing_is_named() {
             "public.sums cannot be copied",
             "table public.gone does not exist",
             "pattern sales.* selects no table",
-            "1 views, foreign or unlogged tables are left out: public.cache",
+            "left out, being views, foreign or unlogged tables (1): public.cache",
         ]
     );
 }

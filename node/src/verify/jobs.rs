@@ -129,3 +129,7 @@ fn key(from: &Table, to: &Table, columns: &[String]) -> Vec<KeyColumn> {
 fn is_found_by_value(column: &Column) -> bool {
     column.type_schema == "pg_catalog" && FOUND_BY_VALUE.contains(&column.type_name.as_str())
 }
+
+#[cfg(test)]
+#[path = "jobs_tests.rs"]
+mod tests;

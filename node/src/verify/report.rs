@@ -90,10 +90,9 @@ impl Report {
             let _ = writeln!(text, "note: {note}");
         }
         let unequal = self.tables.iter().filter(|table| !table.equal).count();
-        let _ = match unequal {
-            0 => writeln!(text, "{} tables compared: all equal", self.tables.len()),
-            _ => writeln!(text, "{} tables compared: {unequal} not equal", self.tables.len()),
-        };
+        let plural = if self.tables.len() == 1 { "" } else { "s" };
+        let result = if unequal == 0 { "all equal".to_owned() } else { format!("{unequal} not equal") };
+        let _ = writeln!(text, "{} table{plural} compared: {result}", self.tables.len());
         text
     }
 }
@@ -205,6 +204,6 @@ mod tests {
     fn people_read_where_it_differs() {
         let text = report().render(Output::Table);
         assert!(text.contains("sales.orders at d: different id=\"7\" in total\n"), "{text}");
-        assert!(text.ends_with("1 tables compared: 1 not equal\n"), "{text}");
+        assert!(text.ends_with("1 table compared: 1 not equal\n"), "{text}");
     }
 }
