@@ -117,6 +117,14 @@ fn existing_table(
         let remedy = format!("GRANT {rights} ON {} TO {}", name.sql(), ident(&facts.role));
         findings.push(subject.problem(format!("role {} lacks {rights} on table {name}", facts.role), remedy));
     }
+    findings.extend(misfits(subject, route, from, table));
+    findings
+}
+
+/// Columns that one side has and the other cannot do without.
+fn misfits(subject: Subject<'_>, route: &Route, from: &Table, table: &Table) -> Vec<Finding> {
+    let name = &route.target;
+    let mut findings = Vec::new();
     let is_sent = |column: &str| route.columns.as_ref().is_none_or(|columns| columns.iter().any(|c| c == column));
     for column in &from.columns {
         let is_copied = column.generated == Generated::No && is_sent(&column.name);

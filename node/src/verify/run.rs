@@ -83,19 +83,10 @@ async fn compare_pair(
     let (source_url, destination_url) = (parse(Side::Source, from.url)?, parse(Side::Destination, to.url)?);
     let wanted = Wanted { pipeline, destination: to.name, show_values: options.show_values };
 
-    let mut source = place.connect(Side::Source, &source_url).await?;
-    let source_catalog = read_source(&mut source).await.map_err(|cause| place.error(Side::Source, cause))?;
-    source.close().await;
-    let routes = routes_to(wanted, &source_catalog);
-    let targets: Vec<TableName> = routes.iter().map(|route| route.target.clone()).collect();
-    let mut destination = place.connect(Side::Destination, &destination_url).await?;
-    let destination_catalog = read_destination(&mut destination, &targets).await;
-    let destination_catalog = destination_catalog.map_err(|cause| place.error(Side::Destination, cause))?;
-    destination.close().await;
-
+    let (source, destination) = read_catalogs(wanted, &place, &source_url, &destination_url).await?;
     let (mut jobs, mut reports) = (Vec::new(), Vec::new());
-    for route in &routes {
-        match job(wanted, route, &source_catalog, &destination_catalog) {
+    for route in routes_to(wanted, &source) {
+        match job(wanted, &route, &source, &destination) {
             Ok(job) => jobs.push(job),
             Err(report) => reports.push(*report),
         }
@@ -113,6 +104,22 @@ async fn compare_pair(
     reports.extend(first.into_iter().chain(second));
     reports.sort_by(|a, b| (&a.table, &a.target).cmp(&(&b.table, &b.target)));
     Ok(reports)
+}
+
+async fn read_catalogs(
+    wanted: Wanted<'_>,
+    place: &Place,
+    source_url: &PgUrl,
+    destination_url: &PgUrl,
+) -> Result<(Catalog, Catalog), Error> {
+    let mut source = place.connect(Side::Source, source_url).await?;
+    let source_catalog = read_source(&mut source).await.map_err(|cause| place.error(Side::Source, cause))?;
+    source.close().await;
+    let targets: Vec<TableName> = routes_to(wanted, &source_catalog).into_iter().map(|route| route.target).collect();
+    let mut destination = place.connect(Side::Destination, destination_url).await?;
+    let destination_catalog = read_destination(&mut destination, &targets).await;
+    destination.close().await;
+    Ok((source_catalog, destination_catalog.map_err(|cause| place.error(Side::Destination, cause))?))
 }
 
 /// Compares tables until none is left.
