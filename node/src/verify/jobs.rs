@@ -119,11 +119,13 @@ fn key(from: &Table, to: &Table, columns: &[String]) -> Vec<KeyColumn> {
     let candidates = [Some(&from.primary_key), index.map(|index| &index.columns)];
     let is_whole = |key: &&Vec<String>| !key.is_empty() && key.iter().all(|column| columns.contains(column));
     let Some(key) = candidates.into_iter().flatten().find(is_whole) else { return Vec::new() };
-    let by_value = |name: &String| match (from.column(name), to.column(name)) {
-        (Some(from), Some(to)) => is_found_by_value(from) && from.type_oid == to.type_oid,
-        (Some(_) | None, Some(_) | None) => false,
+    let value_type = |name: &String| match (from.column(name), to.column(name)) {
+        (Some(from), Some(to)) if from.type_oid == to.type_oid && is_found_by_value(from) => {
+            Some(from.type_name.clone())
+        }
+        (Some(_) | None, Some(_) | None) => None,
     };
-    key.iter().map(|name| KeyColumn { name: name.clone(), by_value: by_value(name) }).collect()
+    key.iter().map(|name| KeyColumn { name: name.clone(), value_type: value_type(name) }).collect()
 }
 
 fn is_found_by_value(column: &Column) -> bool {

@@ -23,7 +23,7 @@ fn generated_columns_are_left_out_and_the_size_makes_buckets() {
     orders.columns.push(Column { generated: Generated::Stored, ..column("tax") });
     let job = only(jobs("", vec![orders.clone()], vec![orders])).expect("comparable");
     assert_eq!((job.source.columns, job.bucket_count), (vec!["id".to_owned(), "total".to_owned()], 10));
-    assert_eq!(job.source.key, [KeyColumn { name: "id".to_owned(), by_value: true }]);
+    assert_eq!(job.source.key, [KeyColumn { name: "id".to_owned(), value_type: Some("int8".to_owned()) }]);
 }
 
 #[test]
@@ -31,7 +31,7 @@ fn a_key_of_two_types_is_compared_as_text_and_a_cut_key_is_none() {
     let mut target = table(5, "orders");
     target.columns.iter_mut().for_each(|column| column.type_oid = 25);
     let job = only(jobs("", vec![table(1, "orders")], vec![target])).expect("comparable");
-    assert!(job.source.key.iter().all(|column| !column.by_value));
+    assert!(job.source.key.iter().all(|column| column.value_type.is_none()));
     let cut = "[[pipeline.table]]\nname = \"orders\"\ncolumns = [\"total\"]\nfilter = \"total > 0\"";
     let job = only(jobs(cut, vec![table(1, "orders")], vec![table(5, "orders")])).expect("comparable");
     assert_eq!(job.source.key, []);

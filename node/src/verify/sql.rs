@@ -21,8 +21,8 @@ const SHOWN_LENGTH: usize = 200;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct KeyColumn {
     pub(super) name: String,
-    /// Whether `column = 'text'` finds exactly the value, so that an index can.
-    pub(super) by_value: bool,
+    /// The built-in type by whose values rows are found, so that an index can serve; None: they are found by text.
+    pub(super) value_type: Option<String>,
 }
 
 /// What of a table is compared, on one side.
@@ -124,13 +124,20 @@ impl Relation {
     }
 
     fn is_one_of(&self, keys: &[&RowKey]) -> String {
-        let mut conditions = Vec::new();
-        let mut hashes = Vec::new();
+        let (mut listed, mut conditions, mut hashes) = (Vec::new(), Vec::new(), Vec::new());
         for key in keys {
             match key {
-                RowKey::Columns(values) => conditions.push(self.is_key(values)),
+                RowKey::Columns(values) => match values.iter().cloned().collect::<Option<Vec<String>>>() {
+                    Some(values) => listed.push(self.listed(&values)),
+                    None => conditions.push(self.is_key(values)),
+                },
                 RowKey::Hash(hash) => hashes.push(*hash),
             }
+        }
+        if !listed.is_empty() {
+            // A list of rows is joined, by an index or a hash; a chain of ORs would be walked for every row.
+            let columns: Vec<String> = self.key.iter().map(KeyColumn::expression).collect();
+            conditions.push(format!("({}) IN (VALUES {})", columns.join(", "), listed.join(", ")));
         }
         if !hashes.is_empty() {
             conditions.push(format!("{} = ANY ('{{{}}}'::bigint[])", self.row_hash(), joined(&hashes, ",")));
@@ -138,16 +145,34 @@ impl Relation {
         format!("({})", conditions.join(" OR "))
     }
 
+    fn listed(&self, values: &[String]) -> String {
+        let values = self.key.iter().zip(values).map(|(column, value)| column.literal(value));
+        format!("({})", values.collect::<Vec<_>>().join(", "))
+    }
+
+    /// For a key with a NULL in it, which no list finds.
     fn is_key(&self, values: &[Option<String>]) -> String {
-        let columns = self.key.iter().zip(values).map(|(column, value)| {
-            let name = ident(&column.name);
-            match value {
-                None => format!("{name} IS NULL"),
-                Some(value) if column.by_value => format!("{name} = {}", literal(value)),
-                Some(value) => format!("{} COLLATE \"C\" = {}", text(&column.name), literal(value)),
-            }
+        let columns = self.key.iter().zip(values).map(|(column, value)| match value {
+            None => format!("{} IS NULL", ident(&column.name)),
+            Some(value) => format!("{} = {}", column.expression(), column.literal(value)),
         });
         format!("({})", columns.collect::<Vec<_>>().join(" AND "))
+    }
+}
+
+impl KeyColumn {
+    fn expression(&self) -> String {
+        match self.value_type {
+            Some(_) => ident(&self.name),
+            None => format!("{} COLLATE \"C\"", text(&self.name)),
+        }
+    }
+
+    fn literal(&self, value: &str) -> String {
+        match &self.value_type {
+            Some(value_type) => format!("{}::pg_catalog.{}", literal(value), ident(value_type)),
+            None => format!("{}::text", literal(value)),
+        }
     }
 }
 
@@ -172,7 +197,7 @@ mod tests {
         Relation {
             name: TableName::new("My \"Shop\"", "or.ders"),
             is_partitioned: false,
-            key: vec![KeyColumn { name: "I\"d".to_owned(), by_value: true }],
+            key: vec![KeyColumn { name: "I\"d".to_owned(), value_type: Some("int8".to_owned()) }],
             columns: vec!["I\"d".to_owned(), "to tal".to_owned()],
             filter: Some("total > 0 -- paid".to_owned()),
             hash_as_utf8: false,
@@ -196,15 +221,18 @@ mod tests {
     fn keys_are_quoted_and_null_is_found() {
         let (quote, null) = (RowKey::Columns(vec![Some("o'k\\".to_owned())]), RowKey::Columns(vec![None]));
         let sql = orders().rows_of(&[&quote, &null]);
-        assert!(sql.ends_with(r#" AND (("I""d" =  E'o''k\\') OR ("I""d" IS NULL))"#), "{sql}");
+        assert!(
+            sql.ends_with(r#" AND (("I""d" IS NULL) OR ("I""d") IN (VALUES ( E'o''k\\'::pg_catalog."int8")))"#),
+            "{sql}"
+        );
     }
 
     #[test]
     fn a_key_of_another_type_is_compared_as_text() {
         let mut orders = orders();
-        orders.key = vec![KeyColumn { name: "path".to_owned(), by_value: false }];
+        orders.key = vec![KeyColumn { name: "path".to_owned(), value_type: None }];
         let sql = orders.rows_of(&[&RowKey::Columns(vec![Some("a".to_owned())])]);
-        assert!(sql.ends_with(r#"(("path"::text COLLATE "C" = 'a'))"#), "{sql}");
+        assert!(sql.ends_with(r#"(("path"::text COLLATE "C") IN (VALUES ('a'::text)))"#), "{sql}");
     }
 
     #[test]

@@ -20,8 +20,8 @@ const MAX_SUSPECTS: usize = 100_000;
 /// Readings of doubtful keys before they are called unsettled.
 const MAX_ROUNDS: usize = 10;
 
-/// Keys per query: each becomes a condition of its own, and PostgreSQL plans them all.
-const KEYS_PER_QUERY: usize = 200;
+/// Keys per query: they are listed in its text.
+const KEYS_PER_QUERY: usize = 2_000;
 
 /// Hashes per query, in a table without a key: each query reads the whole table, and a hash is a few bytes of it.
 const HASHES_PER_QUERY: usize = MAX_SUSPECTS;
