@@ -12,6 +12,7 @@
 //!
 //! Invariant: received >= written >= durable >= confirmed; each only grows.
 
+pub mod check;
 pub mod cli;
 pub mod config;
 pub mod destination;
@@ -21,3 +22,4 @@ pub mod schema;
 pub mod snapshot;
 pub mod source;
 pub mod supervisor;
+pub mod verify;

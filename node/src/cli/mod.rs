@@ -1,12 +1,18 @@
 //! The commands: translate arguments, call, print. No decisions.
 
+mod check;
+pub mod output;
 mod progress;
 mod standalone;
+mod status;
 mod status_file;
+mod verify;
 
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+
+pub use output::{Output, json, table};
 
 /// Keeps destinations an exact, live copy of PostgreSQL sources.
 #[derive(Debug, Parser)]
@@ -20,6 +26,12 @@ struct Cli {
 enum Command {
     /// Runs the pipelines of a file in this process, with nothing beside it.
     Standalone(standalone::Arguments),
+    /// Looks whether a file's servers are ready, and lists every problem with its remedy.
+    Check(check::Arguments),
+    /// Compares source and destination tables at one position and says where they differ.
+    Verify(verify::Arguments),
+    /// Shows what the pipelines of a standalone process are doing.
+    Status(status::Arguments),
 }
 
 /// Runs the command that the arguments name.
@@ -27,6 +39,9 @@ pub async fn run() -> ExitCode {
     let cli = Cli::parse();
     match cli.command {
         Command::Standalone(arguments) => standalone::run(arguments).await,
+        Command::Check(arguments) => check::run(arguments).await,
+        Command::Verify(arguments) => verify::run(arguments).await,
+        Command::Status(arguments) => status::run(&arguments),
     }
 }
 
@@ -34,4 +49,10 @@ pub async fn run() -> ExitCode {
 fn fail(error: impl std::fmt::Display) -> ExitCode {
     eprintln!("rosetta: {error}");
     ExitCode::FAILURE
+}
+
+/// Prints a report; failure when it says so.
+fn show(report: &str, is_ok: bool) -> ExitCode {
+    println!("{}", report.trim_end());
+    if is_ok { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }

@@ -1,6 +1,6 @@
 use std::{io, path::Path, path::PathBuf, sync::Arc, time::Duration};
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use tokio::time::sleep;
 
 use crate::pipeline::status::{State, Status};
@@ -8,8 +8,8 @@ use crate::pipeline::status::{State, Status};
 const EVERY: Duration = Duration::from_secs(1);
 
 /// A pipeline's line in `status.json`: what `rosetta status` shows, and figures for a closer look.
-#[derive(Debug, Serialize)]
-struct Line {
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct Line {
     pipeline: String,
     state: State,
     node: String,
@@ -45,6 +45,30 @@ pub(super) fn write(folder: &Path, statuses: &[Arc<Status>]) -> io::Result<()> {
     let new = folder.join("status.json.new");
     std::fs::write(&new, serde_json::to_vec_pretty(&lines)?)?;
     std::fs::rename(new, folder.join("status.json"))
+}
+
+/// Reads what a running process wrote last.
+pub(super) fn read(folder: &Path) -> Result<Vec<Line>, String> {
+    let path = folder.join("status.json");
+    let shown = path.display();
+    let text = std::fs::read(&path).map_err(|error| {
+        format!("cannot read '{shown}': {error}; is a standalone process running with this data folder?")
+    })?;
+    serde_json::from_slice(&text).map_err(|error| format!("'{shown}' is not a status file: {error}"))
+}
+
+impl Line {
+    pub(super) fn row(&self) -> [String; 7] {
+        [
+            self.pipeline.clone(),
+            self.state.name().to_owned(),
+            self.node.clone(),
+            self.epoch.to_string(),
+            self.lag_bytes.to_string(),
+            self.lag_ms.to_string(),
+            self.error.clone().unwrap_or_default(),
+        ]
+    }
 }
 
 fn line(status: &Status) -> Line {

@@ -1,6 +1,7 @@
 //! Which tables a pipeline copies.
 
 use super::table_name::{TableName, TableNameError, Token, literal, parse_parts};
+use std::fmt;
 use std::str::FromStr;
 
 /// The selection of a pipeline: `tables`, and the tables that have an entry of their own.
@@ -50,6 +51,15 @@ impl TablePatterns {
         names
     }
 
+    /// The inclusions with a wildcard that select none of these tables, as they could be written.
+    pub fn selecting_nothing<'a>(&self, tables: impl Iterator<Item = &'a TableName> + Clone) -> Vec<String> {
+        let is_idle = |pattern: &&Pattern| {
+            let selects_one = tables.clone().any(|table| pattern.selects(table));
+            matches!(pattern, Pattern::Wildcard { .. }) && !selects_one
+        };
+        self.inclusions.iter().filter(is_idle).map(ToString::to_string).collect()
+    }
+
     pub(super) fn excludes(&self, table: &TableName) -> bool {
         self.exclusions.iter().any(|pattern| pattern.covers(table))
     }
@@ -59,6 +69,23 @@ impl TablePatterns {
 enum Pattern {
     Exact(TableName),
     Wildcard { schema: Vec<Token>, name: Vec<Token> },
+}
+
+impl fmt::Display for Pattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let text = |tokens: &[Token]| -> String {
+            let character = |token: &Token| match token {
+                Token::Literal(character) => *character,
+                Token::One => '?',
+                Token::AnyRun => '*',
+            };
+            tokens.iter().map(character).collect()
+        };
+        match self {
+            Self::Exact(name) => name.fmt(f),
+            Self::Wildcard { schema, name } => write!(f, "{}.{}", text(schema), text(name)),
+        }
+    }
 }
 
 impl FromStr for Pattern {
@@ -141,6 +168,13 @@ mod tests {
 
     fn matches(texts: &[&str], table: &str) -> bool {
         patterns(texts).matches(&table.parse().expect("a table name"))
+    }
+
+    #[test]
+    fn patterns_that_select_nothing_are_named() {
+        let table: TableName = "public.orders".parse().expect("a table name");
+        let patterns = patterns(&["public.*", "s?les.*", "public.gone", "!public.x*"]);
+        assert_eq!(patterns.selecting_nothing([&table].into_iter()), ["s?les.*"]);
     }
 
     #[test]

@@ -1,12 +1,12 @@
 use std::sync::Mutex;
 
 use rosetta_proto::{Epoch, Lsn};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::latency::Latency;
 
 /// What a pipeline is doing (design: states).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum State {
     Starting,

@@ -59,7 +59,10 @@ pub enum CopyError {
 /// The first failure; complete tables stay.
 pub async fn copy_all(job: &CopyJob, tables: Vec<CopyTable>) -> Result<(), CopyError> {
     let pending = prepare(job, tables).await?;
-    let queue = Arc::new(Queue { parts: parts(&pending), next: AtomicUsize::new(0), tables: pending });
+    let parts = parts(&pending);
+    let left = (0..pending.len()).map(|table| parts.iter().filter(|part| part.table == table).count());
+    let left = left.map(AtomicUsize::new).collect();
+    let queue = Arc::new(Queue { parts, left, next: AtomicUsize::new(0), tables: pending });
     let mut workers = JoinSet::new();
     for _ in 0..job.jobs.min(queue.parts.len()) {
         workers.spawn(copy_parts(job.clone(), Arc::clone(&queue)));
@@ -73,6 +76,8 @@ pub async fn copy_all(job: &CopyJob, tables: Vec<CopyTable>) -> Result<(), CopyE
 struct Queue {
     tables: Vec<CopyTable>,
     parts: Vec<Part>,
+    /// Parts of each table that are not copied yet.
+    left: Vec<AtomicUsize>,
     next: AtomicUsize,
 }
 
@@ -132,6 +137,9 @@ async fn copy_parts(job: CopyJob, queue: Arc<Queue>) -> Result<(), CopyError> {
     while let Some(part) = queue.parts.get(queue.next.fetch_add(1, Ordering::Relaxed)) {
         let Some(table) = queue.tables.get(part.table) else { continue };
         copy_part(&job, &mut source, &mut destination, table, part).await?;
+        if queue.left.get(part.table).is_some_and(|left| left.fetch_sub(1, Ordering::Relaxed) == 1) {
+            job.status.update(|figures| figures.tables_copied += 1);
+        }
     }
     source.close().await;
     destination.close().await;
@@ -159,18 +167,21 @@ async fn copy_part(
         .start_copy(&part.copy_out)
         .await
         .map_err(|error| CopyError::Source { server: job.source.server(), error })?;
-    pipe(job, source, destination).await?;
+    let counted = pipe(job, source, destination).await?;
     let rows = destination.finish_copy_in().await.map_err(failed)?;
+    // A binary COPY has a message more than rows: its end.
+    job.status.update(|figures| figures.rows_copied = (figures.rows_copied + rows).saturating_sub(counted));
     marks::record(destination, &job.owner, &table.target_sql, part.number, rows).await.map_err(failed)?;
     destination.simple("COMMIT").await.map_err(failed)?;
     Ok(())
 }
 
-/// Hands CopyData messages on as they are, many at a time.
-async fn pipe(job: &CopyJob, source: &mut Connection, destination: &mut Connection) -> Result<(), CopyError> {
+/// Hands CopyData messages on as they are, many at a time; returns how many.
+async fn pipe(job: &CopyJob, source: &mut Connection, destination: &mut Connection) -> Result<u64, CopyError> {
     let source_failed = |error| CopyError::Source { server: job.source.server(), error };
     let destination_failed = |error| CopyError::Destination { server: job.destination.server(), error };
     let mut failure = None;
+    let mut total = 0;
     loop {
         let (mut at, mut rows, mut run) = (0, 0, 0);
         let mut is_ready = false;
@@ -192,9 +203,10 @@ async fn pipe(job: &CopyJob, source: &mut Connection, destination: &mut Connecti
         }
         destination.out().extend_from_slice(received.get(run..at).unwrap_or_default());
         source.consume(at);
+        total += rows;
         job.status.update(|figures| figures.rows_copied += rows);
         if is_ready {
-            return failure.map_or(Ok(()), |error| Err(source_failed(error)));
+            return failure.map_or(Ok(total), |error| Err(source_failed(error)));
         }
         if destination.out().len() >= SEND_AT {
             destination.flush().await.map_err(destination_failed)?;
