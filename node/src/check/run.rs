@@ -136,7 +136,7 @@ fn unusable(subject: Subject<'_>, error: &PgError) -> Finding {
         PgError::Tls { .. } => "check sslmode and sslrootcert in the url",
         PgError::Login { .. } => "check user and password in the url",
         PgError::Server(_) => "check user, password and database in the url, and pg_hba.conf on the server",
-        PgError::Protocol(_) => "check that a PostgreSQL server answers there",
+        PgError::Protocol(_) | PgError::Drift(_) => "check that a PostgreSQL server answers there",
     };
     subject.problem(error.to_string(), remedy)
 }
