@@ -32,6 +32,8 @@ pub(crate) fn column(name: &str) -> Column {
         type_sql: "bigint".to_owned(),
         type_schema: "pg_catalog".to_owned(),
         type_name: "int8".to_owned(),
+        type_kind: TypeKind::Base,
+        type_extension: None,
         array_type_oid: 1016,
         is_array: false,
         not_null: false,

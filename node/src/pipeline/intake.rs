@@ -174,7 +174,13 @@ impl Intake {
                 }
             }
             Message::Truncate(truncate) => self.truncate(&truncate)?,
-            Message::Other => self.advance_wanted = true,
+            Message::Logical { lsn } => {
+                self.advance_wanted = true;
+                if !self.in_transaction {
+                    self.received = self.received.max(lsn);
+                }
+            }
+            Message::Other => {}
         }
         Ok(())
     }

@@ -56,7 +56,7 @@ impl ReplicationStream {
         let names = literal(&names);
         let binary = if binary { ", binary 'true'" } else { "" };
         let sql = format!(
-            "START_REPLICATION SLOT {slot} LOGICAL {position} (proto_version '1', publication_names {}{binary})",
+            "START_REPLICATION SLOT {slot} LOGICAL {position} (proto_version '1', publication_names {}, messages 'true'{binary})",
             names.trim_start()
         );
         connection.start_copy(&sql).await?;

@@ -27,7 +27,8 @@ pub fn decode(bytes: &[u8]) -> Result<Message<'_>, DecodeError> {
         b'U' => update(body),
         b'D' => delete(body),
         b'T' => truncate(body).map(Message::Truncate),
-        b'O' | b'Y' | b'M' => Some(Message::Other),
+        b'M' => logical(body),
+        b'O' | b'Y' => Some(Message::Other),
         _ => return Err(DecodeError { tag: char::from(tag), reason: "its kind is not known" }),
     };
     message.ok_or(DecodeError { tag: char::from(tag), reason: "it is cut short or malformed" })
@@ -98,6 +99,11 @@ fn truncate(body: &mut Reader<'_>) -> Option<Truncate> {
     let flags = body.u8()?;
     let relations = (0..count).map(|_| body.u32()).collect::<Option<Vec<u32>>>()?;
     Some(Truncate { relations, restart_identity: flags & 2 != 0 })
+}
+
+fn logical<'a>(body: &mut Reader<'a>) -> Option<Message<'a>> {
+    let _flags = body.u8()?;
+    Some(Message::Logical { lsn: body.lsn()? })
 }
 
 /// Takes fields off the front of a message.

@@ -18,7 +18,9 @@ pub enum Message<'a> {
     Update { relation: u32, old: Option<Old<'a>>, new: Tuple<'a> },
     Delete { relation: u32, old: Old<'a> },
     Truncate(Truncate),
-    /// What we ask for but do not act on: origins, types, logical messages of others.
+    /// Somebody's pg_logical_emit_message, written at this position.
+    Logical { lsn: Lsn },
+    /// What we do not act on: origins and types.
     Other,
 }
 
