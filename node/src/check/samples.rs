@@ -2,7 +2,7 @@
 
 use crate::{
     config::Definitions,
-    schema::{Column, Generated, Identity, ReplicaIdentity, Table, TableKind, Transfer},
+    schema::{Column, Generated, Identity, ReplicaIdentity, Table, TableKind, Transfer, TypeKind},
 };
 
 pub(crate) fn table(oid: u32, name: &str) -> Table {
