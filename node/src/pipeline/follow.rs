@@ -198,7 +198,8 @@ impl Follower {
                 self.rest(worker);
             }
         }
-        if self.intake.advance_wanted() {
+        // A lane that was busy rests later: the wish stays until every lane was given everything.
+        if (0..self.workers).all(|worker| self.rest_distance(worker) == 0) {
             self.intake.clear_advance_wanted();
         }
         wake

@@ -65,6 +65,11 @@ impl Job {
         Ok(Job { definition: definition.clone(), source: source_url, destinations, limits, status, ownership })
     }
 
+    /// The source as messages call it.
+    pub fn source_label(&self) -> String {
+        format!("{} ({})", self.definition.source, self.source.server())
+    }
+
     /// What sessions of this pipeline are called: `rosetta:<epoch>:<pipeline>`.
     pub fn application_name(&self, epoch: rosetta_proto::Epoch) -> String {
         format!("rosetta:{epoch}:{}", self.definition.name)

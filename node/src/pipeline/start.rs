@@ -41,7 +41,16 @@ struct Prepared {
     name: String,
     url: PgUrl,
     session: Connection,
+    /// The newest epoch that its checkpoints hold.
+    known: Epoch,
     tables: Vec<(usize, TargetTable)>,
+}
+
+impl Prepared {
+    /// The destination as messages call it.
+    fn label(&self) -> String {
+        format!("{} ({})", self.name, self.url.server())
+    }
 }
 
 /// The pipeline's claim on everything it touches.
@@ -61,15 +70,19 @@ pub async fn start(job: &Job) -> Result<Follow, PipelineError> {
     let mut source = connect_source(job).await?;
     let selected = select_tables(job, &mut source).await?;
     check_publication(job, &mut source).await?;
+    let found = slot::find(&mut source, &job.definition.slot).await.map_err(|error| PipelineError::source(&job.source_label(), error))?;
+    check_slot(job, found.as_ref())?;
     let mut prepared = Vec::new();
     for destination in &job.destinations {
         if let Some(url) = &destination.url {
             prepared.push(prepare_destination(job, &mut source, destination, url, &selected).await?);
         }
     }
+    check_unclaimed_slot(job, found.as_ref(), &prepared)?;
     let claim = claim(job, &mut source, &mut prepared).await?;
     let epoch = claim.epoch;
     job.status.update(|figures| figures.epoch = epoch);
+    check_continuity(job, &claim, found.as_ref()).await?;
     let publications = ensure_publications(job, &mut source, &selected).await?;
     let positions = reach_stream(job, &mut source, &mut prepared, &claim, &selected, &publications).await?;
     let binary = is_binary(&prepared);
@@ -82,7 +95,7 @@ pub async fn start(job: &Job) -> Result<Follow, PipelineError> {
 }
 
 async fn connect_source(job: &Job) -> Result<Connection, PipelineError> {
-    let server = job.source.server();
+    let server = job.source_label();
     let failed = |error| PipelineError::source(&server, error);
     let session = Session::sql(job.application_name(Epoch::NONE));
     let mut source = Connection::connect(&job.source, &session).await.map_err(failed)?;
@@ -108,7 +121,7 @@ async fn connect_source(job: &Job) -> Result<Connection, PipelineError> {
 }
 
 async fn select_tables(job: &Job, source: &mut Connection) -> Result<Vec<Selected>, PipelineError> {
-    let tables = schema::read_tables(source).await.map_err(|error| PipelineError::source(&job.source.server(), error))?;
+    let tables = schema::read_tables(source).await.map_err(|error| PipelineError::source(&job.source_label(), error))?;
     let selected = selection::select(&job.definition, tables).map_err(PipelineError::Refused)?;
     let uses_lists = selected.iter().any(|table| table.filter.is_some() || selection::columns(table).is_some());
     if uses_lists && source.server_version() < 15 {
@@ -125,7 +138,7 @@ async fn select_tables(job: &Job, source: &mut Connection) -> Result<Vec<Selecte
 /// A publication of the user's is used as it is, and must be there before anything is made.
 async fn check_publication(job: &Job, source: &mut Connection) -> Result<(), PipelineError> {
     let Some(name) = &job.definition.publication else { return Ok(()) };
-    let tables = publication::tables_of(source, name).await.map_err(|error| PipelineError::source(&job.source.server(), error))?;
+    let tables = publication::tables_of(source, name).await.map_err(|error| PipelineError::source(&job.source_label(), error))?;
     match tables {
         Some(_) => Ok(()),
         None => Err(PipelineError::Refused(format!(
@@ -141,7 +154,7 @@ async fn prepare_destination(
     url: &PgUrl,
     selected: &[Selected],
 ) -> Result<Prepared, PipelineError> {
-    let server = url.server();
+    let server = format!("{} ({})", destination.name, url.server());
     let failed = |error| PipelineError::destination(&server, error);
     let mut session = open_session(url, &job.application_name(Epoch::NONE)).await.map_err(failed)?;
     let read_only = session.simple("SELECT pg_catalog.current_setting('transaction_read_only')").await.map_err(failed)?;
@@ -151,6 +164,7 @@ async fn prepare_destination(
         )));
     }
     checkpoint::install(&mut session).await.map_err(failed)?;
+    let known = checkpoint::newest_epoch(&mut session, &job.definition.name, &destination.name).await.map_err(failed)?;
     let mut wanted = Vec::new();
     let mut indexes = Vec::new();
     for (index, table) in selected.iter().enumerate() {
@@ -165,27 +179,23 @@ async fn prepare_destination(
         tracing::warn!(destination = destination.name, "{warning}");
     }
     let tables = indexes.into_iter().zip(tables).collect();
-    Ok(Prepared { name: destination.name.clone(), url: url.clone(), session, tables })
+    Ok(Prepared { name: destination.name.clone(), url: url.clone(), session, known, tables })
 }
 
 /// Takes the pipeline over at every destination, with one epoch for all, and ends what older owners left.
 async fn claim(job: &Job, source: &mut Connection, prepared: &mut [Prepared]) -> Result<Claim, PipelineError> {
-    let server = job.source.server();
+    let server = job.source_label();
     let failed = |error| PipelineError::source(&server, error);
     let session = Session::replication(job.application_name(Epoch::NONE));
     let mut replication = Connection::connect(&job.source, &session).await.map_err(failed)?;
     let origin = slot::identify(&mut replication, &job.definition.slot).await.map_err(failed)?;
     replication.close().await;
     let pipeline = &job.definition.name;
-    let mut newest = Epoch::NONE;
-    for destination in prepared.iter_mut() {
-        let found = checkpoint::newest_epoch(&mut destination.session, pipeline, &destination.name).await;
-        newest = newest.max(found.map_err(|error| PipelineError::destination(&destination.url.server(), error))?);
-    }
+    let newest = prepared.iter().map(|destination| destination.known).max().unwrap_or(Epoch::NONE);
     let epoch = job.ownership.claim(pipeline, newest)?;
     let mut taken = Vec::new();
     for destination in prepared.iter_mut() {
-        let server = destination.url.server();
+        let server = destination.label();
         let failed = |error| PipelineError::destination(&server, error);
         checkpoint::end_older_sessions(&mut destination.session, pipeline, epoch).await.map_err(failed)?;
         let workers = job.definition.apply_workers;
@@ -204,7 +214,7 @@ async fn ensure_publications(job: &Job, source: &mut Connection, selected: &[Sel
     }
     let wanted = selection::publications(&job.definition.source, &job.definition.name, selected).map_err(PipelineError::Refused)?;
     for publication in &wanted {
-        publication::ensure(source, publication).await.map_err(|error| PipelineError::source(&job.source.server(), error))?;
+        publication::ensure(source, publication).await.map_err(|error| PipelineError::source(&job.source_label(), error))?;
     }
     Ok(wanted.into_iter().map(|publication| publication.name).collect())
 }
@@ -220,10 +230,8 @@ async fn reach_stream(
     publications: &[String],
 ) -> Result<Vec<Vec<Lsn>>, PipelineError> {
     let name = &job.definition.slot;
-    let failed = |error| PipelineError::source(&job.source.server(), error);
+    let failed = |error| PipelineError::source(&job.source_label(), error);
     let found = slot::find(source, name).await.map_err(failed)?;
-    check_slot(job, claim, found.as_ref())?;
-    check_continuity(job, claim, found.as_ref()).await?;
     let is_new = claim.taken.iter().all(|taken| taken.phase == Phase::New);
     let session = Session::replication(job.application_name(claim.epoch));
     let mut replication = Connection::connect(&job.source, &session).await.map_err(failed)?;
@@ -268,7 +276,7 @@ fn temporary_name(slot: &str) -> String {
 }
 
 /// Whether the slot of our name is one that we can use.
-fn check_slot(job: &Job, claim: &Claim, found: Option<&Slot>) -> Result<(), PipelineError> {
+fn check_slot(job: &Job, found: Option<&Slot>) -> Result<(), PipelineError> {
     let Some(slot) = found else { return Ok(()) };
     let name = &job.definition.slot;
     if slot.plugin != "pgoutput" {
@@ -276,12 +284,25 @@ fn check_slot(job: &Job, claim: &Claim, found: Option<&Slot>) -> Result<(), Pipe
             "slot {name} belongs to another program (its plugin is {}): name another one with slot = \"…\"", slot.plugin
         )));
     }
-    if slot.database != claim.origin.database {
+    if slot.database != job.source.database {
         return Err(PipelineError::Refused(format!(
             "slot {name} belongs to database '{}': name another one with slot = \"…\"", slot.database
         )));
     }
     Ok(())
+}
+
+/// A slot that no destination knows of was not made by us, and may be anybody's.
+fn check_unclaimed_slot(job: &Job, found: Option<&Slot>, prepared: &[Prepared]) -> Result<(), PipelineError> {
+    let name = &job.definition.slot;
+    let copies = job.definition.snapshot == SnapshotMode::Initial && !prepared.is_empty();
+    if found.is_none() || !copies || prepared.iter().any(|destination| destination.known != Epoch::NONE) {
+        return Ok(());
+    }
+    Err(PipelineError::Refused(format!(
+        "slot {name} exists, but the destination has no checkpoint: to copy afresh, drop it with \
+         SELECT pg_drop_replication_slot('{name}') at the source; to go on from its position, use snapshot = \"never\""
+    )))
 }
 
 async fn check_continuity(job: &Job, claim: &Claim, found: Option<&Slot>) -> Result<(), PipelineError> {
@@ -298,7 +319,7 @@ async fn check_continuity(job: &Job, claim: &Claim, found: Option<&Slot>) -> Res
 
 /// After a failover of the source: what the destination has must lie on the history that went on.
 async fn check_timeline(job: &Job, taken: &TakenOver, claim: &Claim, position: Lsn) -> Result<(), PipelineError> {
-    let failed = |error| PipelineError::source(&job.source.server(), error);
+    let failed = |error| PipelineError::source(&job.source_label(), error);
     let session = Session::replication(job.application_name(Epoch::NONE));
     let mut replication = Connection::connect(&job.source, &session).await.map_err(failed)?;
     let (from, to) = (taken.origin.timeline, claim.origin.timeline);
@@ -320,19 +341,17 @@ async fn make_slot(
     publications: &[String],
 ) -> Result<Option<NewSlot>, PipelineError> {
     let name = &job.definition.slot;
-    let failed = |error| PipelineError::source(&job.source.server(), error);
+    let failed = |error| PipelineError::source(&job.source_label(), error);
     let copies = job.definition.snapshot == SnapshotMode::Initial && !claim.taken.is_empty();
     if let Some(slot) = found {
         if !copies {
             return Ok(None);
         }
-        if claim.epoch == Epoch(1) || slot.is_active {
-            return Err(PipelineError::Refused(format!(
-                "slot {name} exists, but the destination has no checkpoint: to copy afresh, drop it with \
-                 SELECT pg_drop_replication_slot('{name}') at the source; to go on from its position, use snapshot = \"never\""
-            )));
+        // No destination records a position, yet each records the claim, which is only made while there is
+        // no such slot: a try of ours made it and ended before its position was recorded.
+        if slot.is_active {
+            slot::end_older_reader(source, name, claim.epoch.0).await.map_err(failed)?;
         }
-        // A try of ours made it and ended before its position was recorded.
         slot::drop_slot(source, name).await.map_err(failed)?;
     }
     match slot::create(replication, name, false, copies).await {
@@ -363,7 +382,7 @@ async fn enter(destination: &mut Prepared, job: &Job, claim: &Claim, phase: Phas
     let timeline = claim.origin.timeline;
     let owned = checkpoint::set_phase(&mut destination.session, lane, claim.epoch, phase, position, timeline)
         .await
-        .map_err(|error| PipelineError::destination(&destination.url.server(), error))?;
+        .map_err(|error| PipelineError::destination(&destination.label(), error))?;
     if owned { Ok(()) } else { Err(PipelineError::Fenced("another process has taken this pipeline over".to_owned())) }
 }
 
@@ -404,7 +423,7 @@ async fn copy_table(job: &Job, source: &mut Connection, selected: &Selected, tar
              JOIN pg_catalog.pg_class c ON c.oid = t.relid JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace WHERE t.isleaf",
             table.oid
         );
-        for row in source.simple(&sql).await.map_err(|error| PipelineError::source(&job.source.server(), error))? {
+        for row in source.simple(&sql).await.map_err(|error| PipelineError::source(&job.source_label(), error))? {
             let (schema, name) = (row.text(0)?.to_owned(), row.text(1)?.to_owned());
             pieces.push(Piece { schema, name, pages: row.parse(2)? });
         }
@@ -414,6 +433,7 @@ async fn copy_table(job: &Job, source: &mut Connection, selected: &Selected, tar
     Ok(CopyTable {
         source_name: table.table_name().to_string(),
         pieces,
+        target_name: format!("{}.{}", target.target_schema, target.target_name),
         target_sql: qualified(&target.target_schema, &target.target_name),
         columns_sql: target.columns.iter().map(|column| ident(&column.name)).collect(),
         filter: selected.filter.clone(),
@@ -435,7 +455,7 @@ async fn start_stream(
     publications: &[String],
     binary: bool,
 ) -> Result<ReplicationStream, PipelineError> {
-    let failed = |error| PipelineError::source(&job.source.server(), error);
+    let failed = |error| PipelineError::source(&job.source_label(), error);
     let slot = &job.definition.slot;
     let position = positions.iter().flatten().copied().min().unwrap_or_default();
     let deadline = Instant::now() + SLOT_RELEASE;
@@ -465,7 +485,7 @@ async fn open_lanes(
     for (mut destination, positions) in prepared.into_iter().zip(positions) {
         let (pipeline, name) = (job.definition.name.clone(), destination.name.clone());
         let owner = CopyOwner { pipeline, destination: name, epoch: claim.epoch };
-        let server = destination.url.server();
+        let server = destination.label();
         let failed = |error| PipelineError::destination(&server, error);
         let starts = stream_starts(&mut destination.session, &owner).await.map_err(failed)?;
         let targets = targets(&destination.tables, &starts);

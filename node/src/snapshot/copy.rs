@@ -43,8 +43,8 @@ pub enum CopyError {
     #[error("destination {server}: {error}")]
     Destination { server: String, error: PgError },
     #[error(
-        "destination table {target} is not empty, and was not filled by this pipeline: empty it, or use snapshot = \"never\" \
-         if it holds the right rows already"
+        "destination table {target} has rows already, which this pipeline did not copy: empty it, or use snapshot = \"never\" \
+         if they are the right ones"
     )]
     NotEmpty { target: String },
     #[error("another process has taken this pipeline over")]
@@ -121,7 +121,7 @@ async fn begin_table(
     if state.is_some() {
         connection.simple(&format!("DELETE FROM {target}")).await.map_err(failed)?;
     } else if !connection.simple(&format!("SELECT 1 FROM {target} LIMIT 1")).await.map_err(failed)?.is_empty() {
-        return Err(CopyError::NotEmpty { target: target.clone() });
+        return Err(CopyError::NotEmpty { target: table.target_name.clone() });
     }
     let count = table_parts(0, table).len();
     marks::begin(connection, &job.owner, target, &table.source_name, job.snapshot_lsn, count).await.map_err(failed)

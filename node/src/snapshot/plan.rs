@@ -11,6 +11,8 @@ pub struct CopyTable {
     pub source_name: String,
     /// Where the rows lie: the table itself, or its leaf partitions, each with its size in pages.
     pub pieces: Vec<Piece>,
+    /// For messages.
+    pub target_name: String,
     /// Quoted and qualified.
     pub target_sql: String,
     /// Quoted, in the order in which they travel.
@@ -100,6 +102,7 @@ mod tests {
         let table = CopyTable {
             source_name: "public.t".into(),
             pieces: vec![piece],
+            target_name: "public.t".into(),
             target_sql: "\"public\".\"t\"".into(),
             columns_sql: vec!["\"id\"".into()],
             filter: Some("id > 0".into()),
