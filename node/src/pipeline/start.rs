@@ -518,6 +518,7 @@ fn targets(tables: &[(usize, TargetTable)], starts: &HashMap<String, Lsn>) -> Ve
             type_sql: column.cast_sql.clone(),
             type_oid: column.type_oid,
             is_array: column.is_array,
+            identity_always: column.identity_always,
         };
         Target {
             source_schema: table.source_name.schema.clone(),

@@ -30,7 +30,7 @@ async fn keys_and_unique_values_swap_inside_one_batch() {
     rosetta.wait_exit(SOON).await;
     for change in [
         "begin; update k set id = -1 where id = 1; update k set id = 1 where id = 2; update k set id = 2 where id = -1; commit",
-        "begin; update k set id = id + 1000; update k set id = 1101 - (id - 1000); commit",
+        "begin; update k set id = -id; update k set id = 101 + id; commit",
         "begin; set constraints all deferred; update u set code = 101 - code; commit",
         "begin; update u set code = -code where id in (3, 4); update u set code = 7 - id + 0 where false; commit",
         "begin; delete from u where id = 5; insert into u values (500, 96, 'takes the code of 5'); commit",

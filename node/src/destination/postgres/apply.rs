@@ -48,7 +48,8 @@ impl RowWriter {
         self.unsynced = 0;
     }
 
-    /// The net effect of a table's changes.
+    /// The net effect of a table's changes. With `replace`, rows that change are deleted and come again, so
+    /// that unique values can go round in a circle.
     pub(super) async fn write_net(
         &mut self,
         connection: &mut Connection,
@@ -56,6 +57,7 @@ impl RowWriter {
         layout: &Arc<Layout>,
         table: &TableChanges,
         changes: &[Change],
+        replace: bool,
     ) -> Result<(), Failure> {
         if table.only_inserts {
             let tuples = changes.iter().map(|change| table.tuple(change.new));
@@ -65,7 +67,10 @@ impl RowWriter {
             let placed = changes.iter().map(|change| (table, *change, Arc::clone(layout))).collect::<Vec<_>>();
             return self.write_in_order(connection, requests, &placed).await;
         };
-        let effect = NetEffect::of(table, changes, key);
+        let mut effect = NetEffect::of(table, changes, key);
+        if replace || layout.must_replace() {
+            effect.replace_updated();
+        }
         let tuple = |row: &RowRef| effect.tuple(table, *row);
         let deletes: Vec<_> = effect.deletes.iter().map(tuple).collect();
         self.delete(connection, requests, layout, &deletes).await?;
@@ -88,13 +93,29 @@ impl RowWriter {
             match change.operation {
                 Operation::Insert => self.row(connection, layout, Shape::InsertRow, &[new])?,
                 Operation::Delete => self.row(connection, layout, Shape::DeleteRow, &[old])?,
-                Operation::Update => self.row(connection, layout, Shape::UpdateRow(unchanged_in(new)), &[new, new])?,
-                Operation::Rekey => self.row(connection, layout, Shape::UpdateRow(unchanged_in(new)), &[new, old])?,
+                Operation::Update if layout.must_replace() && !change.has_unchanged => {
+                    self.row(connection, layout, Shape::DeleteRow, &[new])?;
+                    self.row(connection, layout, Shape::InsertRow, &[new])?;
+                }
+                Operation::Update => self.update_row(connection, layout, new)?,
+                Operation::Rekey if layout.columns.iter().any(|column| column.identity_always) && !change.has_unchanged => {
+                    self.row(connection, layout, Shape::DeleteRow, &[old])?;
+                    self.row(connection, layout, Shape::InsertRow, &[new])?;
+                }
+                Operation::Rekey => self.row(connection, layout, Shape::RekeyRow(unchanged_in(new)), &[new, old])?,
             }
             requests.send_some(connection).await?;
         }
         self.sync(connection, requests);
         Ok(())
+    }
+
+    fn update_row(&mut self, connection: &mut Connection, layout: &Layout, new: Tuple<'_>) -> Result<(), Failure> {
+        let shape = Shape::UpdateRow(unchanged_in(new));
+        if shape.parameters(layout).is_empty() {
+            return Ok(());
+        }
+        self.row(connection, layout, shape, &[new, new])
     }
 
     async fn insert<'a>(
@@ -222,7 +243,7 @@ impl RowWriter {
         if let Some(tuple) = tuples.first() {
             values.extend(encode::columns_of([*tuple].into_iter(), &indexes)?);
         }
-        if let (Shape::UpdateRow(_), Some(old)) = (&shape, tuples.get(1)) {
+        if let (Shape::UpdateRow(_) | Shape::RekeyRow(_), Some(old)) = (&shape, tuples.get(1)) {
             indexes = super::statements::row_identity(layout).iter().map(|column| column.tuple_index).collect();
             values.extend(encode::columns_of([*old].into_iter(), &indexes)?);
         }

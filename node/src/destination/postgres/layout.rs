@@ -36,6 +36,8 @@ pub struct TargetColumn {
     pub type_oid: u32,
     /// An array type: unnest would take it apart.
     pub is_array: bool,
+    /// GENERATED ALWAYS AS IDENTITY: an UPDATE cannot set it.
+    pub identity_always: bool,
 }
 
 /// How the tuples of a source table become rows of a target: made anew when the stream describes the
@@ -59,6 +61,7 @@ pub(super) struct LayoutColumn {
     pub(super) type_sql: String,
     pub(super) type_oid: u32,
     pub(super) is_array: bool,
+    pub(super) identity_always: bool,
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -126,6 +129,11 @@ impl Layout {
         self.columns.iter().filter(|column| key.contains(&column.tuple_index))
     }
 
+    /// Rows can only be replaced as a whole: a column's values cannot be set by an UPDATE.
+    pub(super) fn must_replace(&self) -> bool {
+        self.columns.iter().any(|column| column.identity_always && !self.is_key(column))
+    }
+
     pub(super) fn is_key(&self, column: &LayoutColumn) -> bool {
         matches!(&self.key, LayoutKey::Columns(key) if key.contains(&column.tuple_index))
     }
@@ -139,6 +147,7 @@ impl LayoutColumn {
             type_sql: target.type_sql.clone(),
             type_oid: target.type_oid,
             is_array: target.is_array,
+            identity_always: target.identity_always,
         }
     }
 }

@@ -71,6 +71,14 @@ impl NetEffect {
         effect
     }
 
+    /// Makes every update whose row is known in full a delete and an insert.
+    pub(super) fn replace_updated(&mut self) {
+        for row in self.updates.remove(&Vec::new()).unwrap_or_default() {
+            self.deletes.push(row);
+            self.inserts.push(row);
+        }
+    }
+
     /// The tuple that `row` stands for.
     pub(super) fn tuple<'a>(&'a self, table: &'a TableChanges, row: RowRef) -> Tuple<'a> {
         match row {

@@ -15,8 +15,10 @@ use crate::postgres::Connection;
 pub(super) enum Shape {
     /// One row, all columns.
     InsertRow,
-    /// One row by its old key; the columns that are unchanged are left alone.
+    /// One row by its key; the key's columns and those that are unchanged are left alone.
     UpdateRow(Unchanged),
+    /// One row by its old key, which changes.
+    RekeyRow(Unchanged),
     DeleteRow,
     /// Many rows by key; a parameter is an array, a column's values of all rows.
     UpdateSet(Unchanged),
@@ -54,7 +56,8 @@ impl Shape {
     pub(super) fn parameters<'a>(&self, layout: &'a Layout) -> Vec<&'a LayoutColumn> {
         match self {
             Shape::InsertRow => layout.columns.iter().collect(),
-            Shape::UpdateRow(unchanged) => written(layout, unchanged).collect(),
+            Shape::UpdateRow(unchanged) => written(layout, unchanged).filter(|column| !layout.is_key(column)).collect(),
+            Shape::RekeyRow(unchanged) => written(layout, unchanged).collect(),
             Shape::UpdateSet(unchanged) => {
                 let others = written(layout, unchanged).filter(|column| !layout.is_key(column));
                 layout.key_columns().chain(others).collect()
@@ -71,8 +74,8 @@ impl Shape {
                 let values = (1..=layout.columns.len()).map(|n| format!("${n}")).collect::<Vec<_>>().join(", ");
                 format!("INSERT INTO {table} ({}) OVERRIDING SYSTEM VALUE VALUES ({values})", layout.column_list())
             }
-            Shape::UpdateRow(unchanged) => {
-                let written: Vec<_> = written(layout, unchanged).collect();
+            Shape::UpdateRow(_) | Shape::RekeyRow(_) => {
+                let written = self.parameters(layout);
                 let set = written.iter().enumerate().map(|(i, c)| format!("{} = ${}", c.name_sql, i + 1));
                 let set = set.collect::<Vec<_>>().join(", ");
                 format!("UPDATE {table} AS d SET {set} WHERE {}", row_condition(layout, written.len()))

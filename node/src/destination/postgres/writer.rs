@@ -51,7 +51,25 @@ pub struct Writer {
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Mode {
     Net,
+    /// As `Net`, but rows that change are deleted and come again.
+    Replace,
+    /// Change by change.
     InOrder,
+}
+
+impl Mode {
+    /// What may succeed where this mode violated a constraint: a unique value that went from row to row, a
+    /// foreign key, a TRUNCATE that a foreign key forbids.
+    fn after(self, failure: &Failure) -> Option<Mode> {
+        let code = failure.error.code().unwrap_or_default();
+        let depends_on_order = matches!(failure.purpose, Purpose::Rows(_) | Purpose::Commit)
+            && (code.starts_with("23") || code == sqlstate::FEATURE_NOT_SUPPORTED);
+        match self {
+            Mode::Net if depends_on_order => Some(Mode::Replace),
+            Mode::Replace if depends_on_order => Some(Mode::InOrder),
+            Mode::Net | Mode::Replace | Mode::InOrder => None,
+        }
+    }
 }
 
 impl Writer {
@@ -102,14 +120,16 @@ impl Writer {
             return Ok(self.applied(None, 0));
         }
         let whole = self.parts == 0 && batch.end.is_some();
-        let outcome = match self.attempt(batch, Mode::Net, whole).await {
-            Err(failure) if may_depend_on_order(&failure) => {
-                self.undo_part(whole).await.map_err(|failure| self.judge(failure))?;
-                self.attempt(batch, Mode::InOrder, whole).await
+        let mut mode = Mode::Net;
+        let outcome = loop {
+            match self.attempt(batch, mode, whole).await {
+                Ok(outcome) => break outcome,
+                Err(failure) => {
+                    mode = mode.after(&failure).ok_or_else(|| self.judge(failure))?;
+                    self.undo_part(whole).await.map_err(|failure| self.judge(failure))?;
+                }
             }
-            outcome => outcome,
         };
-        let outcome = outcome.map_err(|failure| self.judge(failure))?;
         let mut missing = outcome.missing_rows;
         let Some(end) = batch.end else {
             self.parts += 1;
@@ -160,7 +180,7 @@ impl Writer {
         self.open_part(batch, mode, whole)?;
         for segment in &batch.segments {
             match segment {
-                Segment::Net(tables) if mode == Mode::Net => self.write_net(batch, tables).await?,
+                Segment::Net(tables) if mode != Mode::InOrder => self.write_net(batch, tables, mode == Mode::Replace).await?,
                 Segment::Net(tables) | Segment::InOrder(tables) => self.write_in_order(batch, tables).await?,
                 Segment::Truncate { relations, restart_identity, transaction } => {
                     self.write_truncate(batch, relations, *restart_identity, *transaction, mode)?;
@@ -176,14 +196,14 @@ impl Writer {
 
     /// What comes before the rows: BEGIN and the fence, or a savepoint inside a transaction that goes on.
     fn open_part(&mut self, batch: &Batch, mode: Mode, whole: bool) -> Result<(), Failure> {
-        if self.parts == 0 && !(mode == Mode::InOrder && !whole) {
+        if self.parts == 0 && (mode == Mode::Net || whole) {
             self.requests.simple(&mut self.connection, Purpose::Control, "BEGIN")?;
             match batch.end {
                 Some(end) => self.fence("advance", Some(end.lsn))?,
                 None => self.fence("guard", None)?,
             }
         }
-        if mode == Mode::InOrder {
+        if mode != Mode::Net {
             self.requests.simple(&mut self.connection, Purpose::Control, "SET CONSTRAINTS ALL DEFERRED")?;
         } else if !whole {
             let sql = if self.parts > 0 { "RELEASE part; SAVEPOINT part" } else { "SAVEPOINT part" };
@@ -245,7 +265,7 @@ impl Writer {
         Ok(())
     }
 
-    async fn write_net(&mut self, batch: &Batch, tables: &[TableChanges]) -> Result<(), Failure> {
+    async fn write_net(&mut self, batch: &Batch, tables: &[TableChanges], replace: bool) -> Result<(), Failure> {
         for table in tables {
             for layout in self.layouts(&table.table)? {
                 let start = self.resumed_at.max(layout.start);
@@ -257,7 +277,7 @@ impl Writer {
                     wanted = table.changes.iter().filter(|change| is_after(batch, change, start)).copied().collect();
                     wanted.as_slice()
                 };
-                self.rows.write_net(&mut self.connection, &mut self.requests, &layout, table, changes).await?;
+                self.rows.write_net(&mut self.connection, &mut self.requests, &layout, table, changes, replace).await?;
             }
         }
         Ok(())
@@ -297,8 +317,8 @@ impl Writer {
         // A foreign key from a table that is not truncated forbids TRUNCATE, at the destination alone
         // when that table is not replicated: then the rows are deleted.
         let sql = match mode {
-            Mode::Net if restart_identity => format!("TRUNCATE {} RESTART IDENTITY", tables.join(", ")),
-            Mode::Net => format!("TRUNCATE {}", tables.join(", ")),
+            Mode::Net | Mode::Replace if restart_identity => format!("TRUNCATE {} RESTART IDENTITY", tables.join(", ")),
+            Mode::Net | Mode::Replace => format!("TRUNCATE {}", tables.join(", ")),
             Mode::InOrder => tables.iter().map(|table| format!("DELETE FROM {table}")).collect::<Vec<_>>().join("; "),
         };
         self.requests.simple(&mut self.connection, Purpose::Rows(0), &sql)
@@ -359,12 +379,4 @@ impl Writer {
 
 fn is_after(batch: &Batch, change: &Change, start: Lsn) -> bool {
     batch.transactions.get(change.transaction as usize).is_none_or(|commit_lsn| *commit_lsn >= start)
-}
-
-/// Violations that the source's own order of changes avoids: a unique value that moved from row to row
-/// within the batch, a foreign key, a TRUNCATE that a foreign key forbids.
-fn may_depend_on_order(failure: &Failure) -> bool {
-    let code = failure.error.code().unwrap_or_default();
-    matches!(failure.purpose, Purpose::Rows(_) | Purpose::Commit)
-        && (code.starts_with("23") || code == sqlstate::FEATURE_NOT_SUPPORTED)
 }
