@@ -11,7 +11,7 @@ use crate::{
     config::{Definitions, DestinationKind, Pipeline, Secret},
     postgres::{Connection, PgError, PgUrl, Session},
     schema::{Table, TableName},
-    verify::{Route, named, routes, selected},
+    verify::{Route, routes, selected},
 };
 
 /// Connects to every server and lists what it finds. Creates and changes nothing. A server that cannot be reached is
@@ -114,7 +114,7 @@ fn shared_targets(subject: Subject<'_>, arrivals: &[Arrival<'_>]) -> Vec<Finding
 
 async fn read_source(url: &Secret, pipelines: &[&Pipeline]) -> Result<SourceFacts, PgError> {
     let entries = pipelines.iter().flat_map(|pipeline| &pipeline.entries);
-    let filters = entries.filter_map(|entry| Some((named(&entry.name), entry.filter.clone()?)));
+    let filters = entries.filter_map(|entry| Some((entry.name.clone(), entry.filter.clone()?)));
     let filters: HashSet<(TableName, String)> = filters.collect();
     let filters: Vec<(TableName, String)> = filters.into_iter().collect();
     let mut connection = connect(url).await?;

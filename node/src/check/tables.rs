@@ -5,10 +5,10 @@ use super::{
     source_facts::SourceFacts,
 };
 use crate::{
-    config::{Pipeline, Publish, SnapshotMode, TableName as ConfiguredName},
+    config::{Pipeline, Publish, SnapshotMode},
     postgres::ident,
-    schema::{ReplicaIdentity, Table, TableKind},
-    verify::{Route, configured, named, routes, selected},
+    schema::{ReplicaIdentity, Table, TableKind, TableName},
+    verify::{Route, routes, selected},
 };
 
 /// Row filters and column lists of publications came with this version.
@@ -48,17 +48,16 @@ fn selection(subject: Subject<'_>, pipeline: &Pipeline, tables: &[&Table], facts
     let mut findings = Vec::new();
     let exact = pipeline.tables.exact_names();
     for name in &exact {
-        let name = named(name);
-        if tables.iter().any(|table| table.table_name() == name) {
+        if tables.iter().any(|table| table.table_name() == **name) {
             continue;
         }
-        let other = facts.unsupported.iter().find(|table| table.table_name() == name);
+        let other = facts.unsupported.iter().find(|table| table.table_name() == **name);
         findings.push(match other.and_then(Table::unsupported) {
             Some(reason) => subject.problem(format!("{name} cannot be copied"), reason),
             None => subject.problem(format!("table {name} does not exist"), "correct the name, or create the table"),
         });
     }
-    let names: Vec<ConfiguredName> = facts.tables.iter().map(|table| configured(&table.table_name())).collect();
+    let names: Vec<TableName> = facts.tables.iter().map(Table::table_name).collect();
     for pattern in pipeline.tables.selecting_nothing(names.iter()) {
         findings.push(subject.warning(format!("pattern {pattern} selects no table"), "correct or remove it"));
     }
@@ -72,11 +71,11 @@ fn selection(subject: Subject<'_>, pipeline: &Pipeline, tables: &[&Table], facts
 fn left_out(
     subject: Subject<'_>,
     pipeline: &Pipeline,
-    exact: &[&ConfiguredName],
+    exact: &[&TableName],
     facts: &SourceFacts,
 ) -> Option<Finding> {
     let candidates = facts.unsupported.iter().chain(&facts.tables).filter(|table| table.unsupported().is_some());
-    let met = candidates.filter(|table| table.extension.is_none()).map(|table| configured(&table.table_name()));
+    let met = candidates.filter(|table| table.extension.is_none()).map(Table::table_name);
     let names: Vec<String> = met
         .filter(|name| pipeline.tables.matches(name) && !exact.contains(&name))
         .map(|name| name.to_string())

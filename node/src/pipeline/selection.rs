@@ -41,13 +41,13 @@ pub fn select(pipeline: &Pipeline, tables: Vec<Table>) -> Result<Vec<Selected>, 
     let found: HashMap<TableName, Table> = tables.into_iter().map(|table| (table.table_name(), table)).collect();
     let mut problems = Vec::new();
     for name in pipeline.tables.exact_names() {
-        if !found.contains_key(&to_schema(name)) {
+        if !found.contains_key(name) {
             problems.push(format!("table {name} does not exist at the source"));
         }
     }
     let mut selected = Vec::new();
     for table in found.values() {
-        let name = crate::config::TableName { schema: table.schema.clone(), name: table.name.clone() };
+        let name = table.table_name();
         let is_named = pipeline.tables.exact_names().contains(&&name);
         // A partition's changes come as its root's; it is replicated by itself only when named.
         if !pipeline.tables.matches(&name) || (table.is_partition && !is_named) {
@@ -73,13 +73,9 @@ pub fn select(pipeline: &Pipeline, tables: Vec<Table>) -> Result<Vec<Selected>, 
     Ok(selected)
 }
 
-fn to_schema(name: &crate::config::TableName) -> TableName {
-    TableName::new(name.schema.as_str(), name.name.as_str())
-}
-
 fn selected_table(table: &Table, entries: &[&TableEntry]) -> Selected {
     let routes = entries.iter().map(|entry| Route {
-        target: entry.target.as_ref().map_or_else(|| table.table_name(), to_schema),
+        target: entry.target.clone().unwrap_or_else(|| table.table_name()),
         columns: entry.columns.clone(),
         destinations: entry.destinations.clone(),
     });

@@ -1,32 +1,5 @@
-use std::fmt;
-
 use super::{Transfer, TypeKind};
-use crate::postgres::qualified;
-
-/// A table's schema and name.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct TableName {
-    pub schema: String,
-    pub name: String,
-}
-
-impl TableName {
-    pub fn new(schema: impl Into<String>, name: impl Into<String>) -> TableName {
-        TableName { schema: schema.into(), name: name.into() }
-    }
-
-    /// `"schema"."name"`, for SQL.
-    pub fn sql(&self) -> String {
-        qualified(&self.schema, &self.name)
-    }
-}
-
-/// `schema.name`, for people.
-impl fmt::Display for TableName {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}.{}", self.schema, self.name)
-    }
-}
+use crate::table_name::TableName;
 
 /// pg_class.relkind, for what can carry a table's name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

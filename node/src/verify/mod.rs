@@ -23,5 +23,3 @@ pub use report::{Difference, Report, TableReport, Values};
 pub use route::{Route, routes, selected};
 
 pub use run::{Options, run};
-
-pub(crate) use route::{configured, named};

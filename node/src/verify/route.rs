@@ -22,7 +22,7 @@ pub struct Route {
 pub fn selected<'a>(pipeline: &Pipeline, tables: &'a [Table]) -> Vec<&'a Table> {
     let exact = pipeline.tables.exact_names();
     let is_selected = |table: &&Table| {
-        let name = configured(&table.table_name());
+        let name = table.table_name();
         let comes_otherwise = table.is_partition || table.extension.is_some() || table.unsupported().is_some();
         pipeline.tables.matches(&name) && (!comes_otherwise || exact.contains(&&name))
     };
@@ -39,26 +39,18 @@ pub fn routes(pipeline: &Pipeline, table: &TableName) -> Vec<Route> {
         filter: None,
         publish: Publish::All,
     };
-    let entries: Vec<_> = pipeline.entries.iter().filter(|entry| entry.name == configured(table)).collect();
+    let entries: Vec<_> = pipeline.entries.iter().filter(|entry| entry.name == *table).collect();
     if entries.is_empty() {
         return pipeline.destinations.iter().map(to).collect();
     }
     let of_entry = |entry: &config::TableEntry| {
         let destinations = entry.destinations.as_ref().unwrap_or(&pipeline.destinations);
-        let target = entry.target.as_ref().map_or_else(|| table.clone(), named);
+        let target = entry.target.as_ref().unwrap_or(table).clone();
         let (columns, filter, publish) = (entry.columns.clone(), entry.filter.clone(), entry.publish);
         let route = |destination| Route { target, columns, filter, publish, ..to(destination) };
         destinations.iter().map(move |destination| route.clone()(destination)).collect::<Vec<_>>()
     };
     entries.into_iter().flat_map(of_entry).collect()
-}
-
-pub(crate) fn named(name: &config::TableName) -> TableName {
-    TableName::new(name.schema.clone(), name.name.clone())
-}
-
-pub(crate) fn configured(name: &TableName) -> config::TableName {
-    config::TableName { schema: name.schema.clone(), name: name.name.clone() }
 }
 
 #[cfg(test)]
