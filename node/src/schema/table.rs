@@ -53,7 +53,8 @@ pub struct Table {
     pub schema: String,
     pub name: String,
     pub kind: TableKind,
-    pub is_partition: bool,
+    /// The OID of the table directly above a partition.
+    pub partition_of: Option<u32>,
     pub unlogged: bool,
     /// The extension that the table belongs to: CREATE EXTENSION makes and fills it.
     pub extension: Option<String>,
@@ -77,6 +78,16 @@ impl Table {
 
     pub fn column(&self, name: &str) -> Option<&Column> {
         self.columns.iter().find(|column| column.name == name)
+    }
+
+    /// Whether the change stream of an UPDATE or DELETE tells which row was meant; without, the server refuses both
+    /// once the table is published.
+    pub fn has_identity(&self) -> bool {
+        match self.identity {
+            ReplicaIdentity::Full => true,
+            ReplicaIdentity::Nothing => false,
+            ReplicaIdentity::Default | ReplicaIdentity::Index => !self.identity_columns.is_empty(),
+        }
     }
 
     /// Why the table's changes cannot be replicated, if they cannot.
@@ -163,7 +174,7 @@ pub(super) mod examples {
             schema: "public".to_owned(),
             name: "t".to_owned(),
             kind: TableKind::Ordinary,
-            is_partition: false,
+            partition_of: None,
             unlogged: false,
             extension: None,
             columns,
