@@ -22,4 +22,5 @@ pub mod schema;
 pub mod snapshot;
 pub mod source;
 pub mod supervisor;
+mod table_name;
 pub mod verify;

@@ -7,9 +7,9 @@ use super::{
     source::unsupported_version,
 };
 use crate::{
+    pipeline::selection::{Route, Selected},
     postgres::ident,
-    schema::{Generated, Table, TableKind},
-    verify::Route,
+    schema::{Column, Severity, Table, TableKind, Wanted, fit},
 };
 
 /// Rights on single settings came with this version.
@@ -68,12 +68,17 @@ fn own_schema(subject: Subject<'_>, facts: &DestinationFacts) -> Option<Finding>
 }
 
 /// What concerns one route: its source's table, and its target. Findings of routes into one schema may repeat.
-pub(super) fn route_findings(pipeline: &str, route: &Route, from: &Table, facts: &DestinationFacts) -> Vec<Finding> {
+pub(super) fn route_findings(
+    pipeline: &str,
+    route: &Route,
+    selected: &Selected,
+    facts: &DestinationFacts,
+) -> Vec<Finding> {
     let subject = Subject { pipeline: Some(pipeline), destination: Some(&route.destination), ..Subject::default() };
     let target = &route.target;
     let existing = facts.tables.iter().find(|table| table.schema == target.schema && table.name == target.name);
     match existing {
-        Some(table) => existing_table(subject, route, from, table, facts),
+        Some(table) => existing_table(subject, &selected.wanted(route), table, facts),
         None => missing_table(subject, route, facts).into_iter().collect(),
     }
 }
@@ -95,14 +100,8 @@ fn missing_table(subject: Subject<'_>, route: &Route, facts: &DestinationFacts) 
     }
 }
 
-fn existing_table(
-    subject: Subject<'_>,
-    route: &Route,
-    from: &Table,
-    table: &Table,
-    facts: &DestinationFacts,
-) -> Vec<Finding> {
-    let name = &route.target;
+fn existing_table(subject: Subject<'_>, wanted: &Wanted, table: &Table, facts: &DestinationFacts) -> Vec<Finding> {
+    let name = &wanted.target;
     if !matches!(table.kind, TableKind::Ordinary | TableKind::Partitioned) {
         return vec![subject.problem(format!("{name} exists and is not a table"), "set target to another name")];
     }
@@ -117,34 +116,14 @@ fn existing_table(
         let remedy = format!("GRANT {rights} ON {} TO {}", name.sql(), ident(&facts.role));
         findings.push(subject.problem(format!("role {} lacks {rights} on table {name}", facts.role), remedy));
     }
-    findings.extend(misfits(subject, route, from, table));
-    findings
-}
-
-/// Columns that one side has and the other cannot do without.
-fn misfits(subject: Subject<'_>, route: &Route, from: &Table, table: &Table) -> Vec<Finding> {
-    let name = &route.target;
-    let mut findings = Vec::new();
-    let is_sent = |column: &str| route.columns.as_ref().is_none_or(|columns| columns.iter().any(|c| c == column));
-    for column in &from.columns {
-        let is_copied = column.generated == Generated::No && is_sent(&column.name);
-        if is_copied && table.column(&column.name).is_none() {
-            let add = format!("ALTER TABLE {} ADD COLUMN {} {}", name.sql(), ident(&column.name), column.type_sql);
-            let remedy = format!("{add}, or leave the column out by columns");
-            findings.push(subject.problem(format!("table {name} has no column \"{}\"", column.name), remedy));
+    let sent: Vec<&Column> = wanted.sent_columns().collect();
+    findings.extend(fit(wanted, table, &sent).into_iter().map(|misfit| {
+        let what = format!("table {} {}", misfit.table, misfit.what);
+        match misfit.severity {
+            Severity::Error => subject.problem(what, misfit.remedy),
+            Severity::Warning => subject.warning(what, misfit.remedy),
         }
-    }
-    for column in &table.columns {
-        let is_filled = column.default_sql.is_some()
-            || column.identity != crate::schema::Identity::No
-            || (from.column(&column.name).is_some() && is_sent(&column.name));
-        if column.not_null && !is_filled {
-            let what =
-                format!("table {name}: column \"{}\" is NOT NULL without a default, and nothing fills it", column.name);
-            let remedy = format!("ALTER TABLE {} ALTER COLUMN {} DROP NOT NULL", name.sql(), ident(&column.name));
-            findings.push(subject.problem(what, remedy));
-        }
-    }
+    }));
     findings
 }
 

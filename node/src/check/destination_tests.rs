@@ -5,7 +5,7 @@ use crate::{
         samples::{column, table},
     },
     config::Publish,
-    schema::TableName,
+    schema::UniqueIndex,
 };
 
 fn good() -> DestinationFacts {
@@ -20,25 +20,25 @@ fn good() -> DestinationFacts {
     }
 }
 
+fn keyed(table: Table) -> Table {
+    let columns = table.primary_key.clone();
+    let index = UniqueIndex { name: "key".to_owned(), columns, is_primary: true, is_replica_identity: false };
+    Table { unique_indexes: vec![index], ..table }
+}
+
 fn found(facts: &DestinationFacts) -> Vec<String> {
-    let name = TableName::new("public", "orders");
-    let route = Route {
-        table: name.clone(),
-        destination: "d".to_owned(),
-        target: name,
-        columns: None,
-        filter: None,
-        publish: Publish::All,
-    };
+    let table = table(1, "orders");
+    let route = Route { destination: "d".to_owned(), target: table.table_name(), columns: None };
+    let selected = Selected { table, routes: vec![route.clone()], filter: None, publish: Publish::All };
     let mut findings = server_findings("d", facts);
-    findings.extend(route_findings("p", &route, &table(1, "orders"), facts));
+    findings.extend(route_findings("p", &route, &selected, facts));
     findings.into_iter().filter(|finding| finding.level != Level::Ok).map(|finding| finding.what).collect()
 }
 
 #[test]
 fn a_good_destination_has_no_problem() {
     assert_eq!(found(&good()), [""; 0]);
-    assert_eq!(found(&DestinationFacts { tables: vec![table(5, "orders")], ..good() }), [""; 0]);
+    assert_eq!(found(&DestinationFacts { tables: vec![keyed(table(5, "orders"))], ..good() }), [""; 0]);
 }
 
 #[test]
@@ -73,8 +73,9 @@ fn an_existing_table_must_fit() {
         [
             "role me may not use schema public",
             "role me lacks UPDATE, TRUNCATE on table public.orders",
-            "table public.orders has no column \"total\"",
-            "table public.orders: column \"note\" is NOT NULL without a default, and nothing fills it",
+            "table public.orders lacks column total at the destination",
+            "table public.orders has column note NOT NULL without a default at the destination, and the source does not send it",
+            "table public.orders has no unique index on the source's key (id) at the destination",
         ]
     );
 }

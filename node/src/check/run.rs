@@ -9,9 +9,9 @@ use super::{
 };
 use crate::{
     config::{Definitions, DestinationKind, Pipeline, Secret},
+    pipeline::selection::{Route, Selected, Selection, select},
     postgres::{Connection, PgError, PgUrl, Session},
-    schema::{Table, TableName},
-    verify::{Route, named, routes, selected},
+    schema::TableName,
 };
 
 /// Connects to every server and lists what it finds. Creates and changes nothing. A server that cannot be reached is
@@ -32,10 +32,13 @@ pub async fn run(definitions: &Definitions) -> Report {
             }
         }
     }
+    let mut selections = Vec::new();
     for pipeline in &definitions.pipelines {
         if let Some(facts) = sources.get(pipeline.source.as_str()) {
-            findings.extend(source::pipeline_findings(pipeline, facts));
-            findings.extend(tables::findings(pipeline, facts));
+            let selection = select(pipeline, &facts.tables, tables::published(pipeline, facts));
+            findings.extend(source::pipeline_findings(pipeline, &selection, facts));
+            findings.extend(tables::findings(pipeline, &selection, facts));
+            selections.push((pipeline.name.as_str(), selection));
         }
     }
     for wanted in &definitions.destinations {
@@ -43,7 +46,7 @@ pub async fn run(definitions: &Definitions) -> Report {
         match &wanted.kind {
             DestinationKind::Null => findings.push(subject.ok("counts and discards")),
             DestinationKind::Postgres { url } => {
-                let arrivals = arrivals(definitions, &sources, &wanted.name);
+                let arrivals = arrivals(&selections, &wanted.name);
                 findings.extend(Box::pin(destination_findings(subject, url, &arrivals)).await);
             }
         }
@@ -56,22 +59,16 @@ pub async fn run(definitions: &Definitions) -> Report {
 /// A table that comes to a destination.
 struct Arrival<'a> {
     pipeline: &'a str,
-    table: &'a Table,
-    route: Route,
+    selected: &'a Selected,
+    route: &'a Route,
 }
 
-fn arrivals<'a>(
-    definitions: &'a Definitions,
-    sources: &'a HashMap<&str, SourceFacts>,
-    destination: &str,
-) -> Vec<Arrival<'a>> {
+fn arrivals<'a>(selections: &'a [(&str, Selection)], destination: &str) -> Vec<Arrival<'a>> {
     let mut arrivals = Vec::new();
-    for pipeline in &definitions.pipelines {
-        let Some(facts) = sources.get(pipeline.source.as_str()) else { continue };
-        for table in selected(pipeline, &facts.tables) {
-            let routes = routes(pipeline, &table.table_name()).into_iter();
-            let coming = routes.filter(|route| route.destination == destination);
-            arrivals.extend(coming.map(|route| Arrival { pipeline: &pipeline.name, table, route }));
+    for (pipeline, selection) in selections {
+        for selected in &selection.tables {
+            let coming = selected.routes.iter().filter(|route| route.destination == destination);
+            arrivals.extend(coming.map(|route| Arrival { pipeline, selected, route }));
         }
     }
     arrivals
@@ -91,7 +88,7 @@ async fn destination_findings(subject: Subject<'_>, url: &Secret, arrivals: &[Ar
     };
     let mut findings = destination::server_findings(subject.destination.unwrap_or_default(), &facts);
     let about =
-        |arrival: &Arrival<'_>| destination::route_findings(arrival.pipeline, &arrival.route, arrival.table, &facts);
+        |arrival: &Arrival<'_>| destination::route_findings(arrival.pipeline, arrival.route, arrival.selected, &facts);
     findings.extend(arrivals.iter().flat_map(about));
     findings.extend(shared_targets(subject, arrivals));
     findings
@@ -104,7 +101,7 @@ fn shared_targets(subject: Subject<'_>, arrivals: &[Arrival<'_>]) -> Vec<Finding
     for arrival in arrivals {
         let target = &arrival.route.target;
         if let Some(first) = writers.insert(target, arrival) {
-            let writer = |arrival: &Arrival<'_>| format!("{} of pipeline {}", arrival.route.table, arrival.pipeline);
+            let writer = |arrival: &Arrival<'_>| format!("{} of pipeline {}", arrival.selected.table.table_name(), arrival.pipeline);
             let what = format!("table {target} is written from {} and from {}", writer(first), writer(arrival));
             findings.push(subject.problem(what, "give one of them another target in its [[pipeline.table]]"));
         }
@@ -114,7 +111,7 @@ fn shared_targets(subject: Subject<'_>, arrivals: &[Arrival<'_>]) -> Vec<Finding
 
 async fn read_source(url: &Secret, pipelines: &[&Pipeline]) -> Result<SourceFacts, PgError> {
     let entries = pipelines.iter().flat_map(|pipeline| &pipeline.entries);
-    let filters = entries.filter_map(|entry| Some((named(&entry.name), entry.filter.clone()?)));
+    let filters = entries.filter_map(|entry| Some((entry.name.clone(), entry.filter.clone()?)));
     let filters: HashSet<(TableName, String)> = filters.collect();
     let filters: Vec<(TableName, String)> = filters.into_iter().collect();
     let mut connection = connect(url).await?;

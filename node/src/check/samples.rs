@@ -11,7 +11,7 @@ pub(crate) fn table(oid: u32, name: &str) -> Table {
         schema: "public".to_owned(),
         name: name.to_owned(),
         kind: TableKind::Ordinary,
-        is_partition: false,
+        partition_of: None,
         unlogged: false,
         extension: None,
         columns: vec![column("id"), column("total")],

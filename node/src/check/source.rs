@@ -8,10 +8,11 @@ use super::{
     source_facts::{Publication, Slot, SourceFacts},
 };
 use crate::{
-    config::{Pipeline, Publish},
+    config::Pipeline,
+    pipeline::selection::{PartitionTree, Selection, publications},
     postgres::{ident, literal},
-    schema::{Table, TableName},
-    verify::selected,
+    schema::{Table, TableKind, TableName},
+    source::publication::Publication as Wanted,
 };
 
 /// What concerns the whole server.
@@ -62,14 +63,19 @@ fn room(subject: Subject<'_>, pipelines: &[&Pipeline], facts: &SourceFacts) -> V
 }
 
 /// What concerns one pipeline's slot and publication.
-pub(super) fn pipeline_findings(pipeline: &Pipeline, facts: &SourceFacts) -> Vec<Finding> {
+pub(super) fn pipeline_findings(pipeline: &Pipeline, selection: &Selection, facts: &SourceFacts) -> Vec<Finding> {
     let subject = Subject { pipeline: Some(&pipeline.name), source: Some(&pipeline.source), ..Subject::default() };
     let slot = facts.slots.iter().find(|slot| slot.name == pipeline.slot);
     let mut findings: Vec<Finding> = slot.and_then(|slot| slot_problem(subject, slot, facts)).into_iter().collect();
-    let tables = selected(pipeline, &facts.tables);
     match &pipeline.publication {
-        Some(name) => findings.extend(given_publication(subject, name, &tables, facts)),
-        None => findings.extend(own_publication(subject, pipeline, &tables, facts)),
+        Some(name) => {
+            let tables: Vec<&Table> = selection.tables.iter().map(|selected| &selected.table).collect();
+            findings.extend(given_publication(subject, name, &tables, facts));
+        }
+        None => match publications(&pipeline.source, &pipeline.name, &selection.tables) {
+            Ok(wanted) => findings.extend(wanted.iter().flat_map(|wanted| own_publication(subject, wanted, facts))),
+            Err(problem) => findings.push(subject.problem(problem.what, problem.remedy)),
+        },
     }
     findings
 }
@@ -128,24 +134,25 @@ fn given_publication(subject: Subject<'_>, name: &str, tables: &[&Table], facts:
     findings
 }
 
-/// Whether a publication holds the table itself, its root, or all its partitions.
+/// Whether a publication holds the table itself, one above it, or all its partitions.
 fn is_published(table: &Table, publication: &Publication, facts: &SourceFacts) -> bool {
-    let holds = |oid: u32| {
-        let table = facts.tables.iter().find(|table| table.oid == oid);
-        table.is_some_and(|table| publication.tables.contains(&table.table_name()))
-    };
-    let root = facts.roots.get(&table.oid).copied().unwrap_or(table.oid);
-    if publication.tables.contains(&table.table_name()) || holds(root) {
+    let parent = |table: &&Table| facts.tables.iter().find(|other| Some(other.oid) == table.partition_of);
+    let is_held = |table: &Table| publication.tables.contains(&table.table_name());
+    if is_held(table) || std::iter::successors(parent(&table), parent).any(is_held) {
         return true;
     }
-    let mut leaves = super::tables::leaves(table, facts).peekable();
-    leaves.peek().is_some() && leaves.all(|leaf| publication.tables.contains(&leaf.table_name()))
+    let beneath = match table.kind {
+        TableKind::Partitioned => PartitionTree::new(&facts.tables).beneath(table),
+        TableKind::Ordinary | TableKind::View | TableKind::MaterializedView | TableKind::Foreign => Vec::new(),
+    };
+    let mut leaves = beneath.into_iter().filter(|partition| partition.kind == TableKind::Ordinary).peekable();
+    leaves.peek().is_some() && leaves.all(is_held)
 }
 
 /// A publication that Rosetta makes takes CREATE on the database, and the ownership of the tables.
-fn own_publication(subject: Subject<'_>, pipeline: &Pipeline, tables: &[&Table], facts: &SourceFacts) -> Vec<Finding> {
-    let name = own_publication_name(pipeline);
-    let existing = facts.publications.iter().find(|publication| publication.name == name);
+fn own_publication(subject: Subject<'_>, wanted: &Wanted, facts: &SourceFacts) -> Vec<Finding> {
+    let name = &wanted.name;
+    let existing = facts.publications.iter().find(|publication| publication.name == *name);
     let role = ident(&facts.role);
     let mut findings = Vec::new();
     if existing.is_none() && !facts.can_create && !facts.is_superuser {
@@ -156,9 +163,12 @@ fn own_publication(subject: Subject<'_>, pipeline: &Pipeline, tables: &[&Table],
     if facts.is_superuser {
         return findings;
     }
+    let names: HashSet<TableName> =
+        wanted.tables.iter().map(|table| TableName::new(&*table.schema, &*table.name)).collect();
+    let tables = facts.tables.iter().filter(|table| names.contains(&table.table_name()));
     let is_there = |table: &Table| existing.is_some_and(|publication| is_published(table, publication, facts));
-    let foreign = tables.iter().filter(|table| !facts.owned.contains(&table.oid) && !is_there(table));
-    let foreign: HashSet<TableName> = foreign.map(|table| table.table_name()).collect();
+    let foreign = tables.filter(|table| !facts.owned.contains(&table.oid) && !is_there(table));
+    let foreign: HashSet<TableName> = foreign.map(Table::table_name).collect();
     if let Some(example) = foreign.iter().min() {
         let count = foreign.len();
         let what = format!(
@@ -171,19 +181,6 @@ fn own_publication(subject: Subject<'_>, pipeline: &Pipeline, tables: &[&Table],
         findings.push(subject.problem(what, remedy));
     }
     findings
-}
-
-/// `rosetta_<source>`, or one of the pipeline's own where its routes change what is published.
-fn own_publication_name(pipeline: &Pipeline) -> String {
-    let is_special = pipeline
-        .entries
-        .iter()
-        .any(|entry| entry.filter.is_some() || entry.columns.is_some() || entry.publish == Publish::Insert);
-    if is_special {
-        format!("rosetta_{}_{}", pipeline.source, pipeline.name)
-    } else {
-        format!("rosetta_{}", pipeline.source)
-    }
 }
 
 #[cfg(test)]

@@ -23,15 +23,12 @@ pub(super) struct SourceFacts {
     pub(super) used_senders: usize,
     pub(super) slots: Vec<Slot>,
     pub(super) publications: Vec<Publication>,
+    /// Relations of every kind: views and foreign tables, too.
     pub(super) tables: Vec<Table>,
-    /// Views, foreign tables and the like.
-    pub(super) unsupported: Vec<Table>,
     /// Owned by the role, or by one that it belongs to.
     pub(super) owned: HashSet<u32>,
     /// SELECT on the table, and USAGE on its schema.
     pub(super) readable: HashSet<u32>,
-    /// The topmost table of each partition.
-    pub(super) roots: HashMap<u32, u32>,
     /// Filters that the server refuses, with its reason.
     pub(super) refused_filters: HashMap<(TableName, String), String>,
 }
@@ -82,8 +79,7 @@ const PUBLISHED: &str = "SELECT pubname, schemaname, tablename FROM pg_publicati
 
 const RIGHTS: &str = "\
     SELECT c.oid, pg_has_role(c.relowner, 'USAGE'), \
-           has_table_privilege(c.oid, 'SELECT') AND has_schema_privilege(c.relnamespace, 'USAGE'), \
-           CASE WHEN c.relispartition THEN pg_partition_root(c.oid)::oid END \
+           has_table_privilege(c.oid, 'SELECT') AND has_schema_privilege(c.relnamespace, 'USAGE') \
       FROM pg_class c WHERE c.relkind IN ('r', 'p') AND c.relpersistence <> 't'";
 
 /// Reads everything, and tries these filters.
@@ -97,7 +93,7 @@ pub(super) async fn read(connection: &mut Connection, filters: &[(TableName, Str
     }
     facts.publications = read_publications(connection).await?;
     facts.tables = read_tables(connection).await?;
-    facts.unsupported = read_unsupported(connection).await?;
+    facts.tables.extend(read_unsupported(connection).await?);
     for row in connection.simple(RIGHTS).await? {
         let oid = row.parse(0)?;
         if row.is_true(1) {
@@ -105,9 +101,6 @@ pub(super) async fn read(connection: &mut Connection, filters: &[(TableName, Str
         }
         if row.is_true(2) {
             facts.readable.insert(oid);
-        }
-        if row.get(3).is_some() {
-            facts.roots.insert(oid, row.parse(3)?);
         }
     }
     for (table, filter) in filters {

@@ -4,6 +4,7 @@ use crate::check::{
     samples::{definitions, table},
     source_facts::Reader,
 };
+use crate::{config::Publish, pipeline::selection::select};
 
 fn good() -> SourceFacts {
     SourceFacts {
@@ -25,7 +26,10 @@ fn found(pipeline: &str, facts: &SourceFacts) -> Vec<String> {
     let definitions = definitions(&format!("tables = [\"public.*\"]\n{pipeline}"));
     let pipelines: Vec<&Pipeline> = definitions.pipelines.iter().collect();
     let mut findings = server_findings("s", &pipelines, facts);
-    findings.extend(pipelines.iter().flat_map(|pipeline| pipeline_findings(pipeline, facts)));
+    findings.extend(pipelines.iter().flat_map(|pipeline| {
+        let selection = select(pipeline, &facts.tables, Publish::All);
+        pipeline_findings(pipeline, &selection, facts)
+    }));
     findings.into_iter().filter(|finding| finding.level != Level::Ok).map(|finding| finding.what).collect()
 }
 

@@ -4,6 +4,10 @@ use crate::check::{
     samples::{definitions, table},
     source_facts::Publication,
 };
+use crate::{
+    pipeline::selection::select,
+    schema::{ReplicaIdentity, TableKind},
+};
 
 fn facts(tables: Vec<Table>) -> SourceFacts {
     let readable = tables.iter().map(|table| table.oid).collect();
@@ -12,7 +16,10 @@ fn facts(tables: Vec<Table>) -> SourceFacts {
 
 fn problems(pipeline: &str, facts: &SourceFacts) -> Vec<String> {
     let definitions = definitions(pipeline);
-    let findings = definitions.pipelines.iter().flat_map(|pipeline| findings(pipeline, facts));
+    let findings = definitions.pipelines.iter().flat_map(|pipeline| {
+        let selection = select(pipeline, &facts.tables, published(pipeline, facts));
+        findings(pipeline, &selection, facts)
+    });
     findings.filter(|finding| finding.level != Level::Ok).map(|finding| finding.what).collect()
 }
 
@@ -45,8 +52,8 @@ fn a_table_without_identity_is_refused_unless_only_inserts_are_published() {
 #[test]
 fn each_partition_needs_an_identity() {
     let root = Table { kind: TableKind::Partitioned, identity: ReplicaIdentity::Full, ..keyless(1, "events") };
-    let leaf = Table { is_partition: true, ..keyless(2, "events_1") };
-    let facts = SourceFacts { roots: [(2, 1)].into(), ..facts(vec![root, leaf]) };
+    let leaf = Table { partition_of: Some(1), ..keyless(2, "events_1") };
+    let facts = facts(vec![root, leaf]);
     let found = problems(ALL, &facts);
     assert_eq!(found.len(), 1, "{found:?}");
     assert!(found.iter().all(|what| what.starts_with("table public.events_1 has no replica identity")));
@@ -56,13 +63,13 @@ fn each_partition_needs_an_identity() {
 fn what_leads_to_nothing_is_named() {
     let view = Table { kind: TableKind::View, ..table(9, "sums") };
     let unlogged = Table { unlogged: true, ..table(2, "cache") };
-    let facts = SourceFacts { unsupported: vec![view], ..facts(vec![table(1, "orders"), unlogged]) };
+    let facts = facts(vec![table(1, "orders"), unlogged, view]);
     let found = problems("tables = [\"public.*\", \"sums\", \"gone\", \"sales.*\"]", &facts);
     assert_eq!(
         found,
         [
-            "public.sums cannot be copied",
-            "table public.gone does not exist",
+            "table public.sums cannot be replicated",
+            "table public.gone does not exist at the source",
             "pattern sales.* selects no table",
             "left out, being views, foreign or unlogged tables (1): public.cache",
         ]
@@ -76,9 +83,9 @@ fn column_lists_hold_the_identity_and_need_a_new_server() {
     assert_eq!(
         problems(&entry, &old),
         [
-            "table public.orders has a filter or a column list, which PostgreSQL 14 cannot publish",
-            "table public.orders has no column \"gone\"",
+            "table public.orders has no column \"gone\" that can be replicated",
             "table public.orders: columns leaves out \"id\", which is part of its replica identity",
+            "table public.orders has a filter or a column list, which PostgreSQL 14 cannot publish",
         ]
     );
 }

@@ -66,7 +66,7 @@ impl fmt::Display for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { file, line, column } = self;
         match file {
-            Some(file) => write!(f, "{}:{line}:{column}", file.display()),
+            Some(file) => write!(f, "{}, line {line}, column {column}", file.display()),
             None => write!(f, "line {line}, column {column}"),
         }
     }

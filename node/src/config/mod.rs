@@ -10,16 +10,15 @@ mod pattern;
 mod raw;
 mod routes;
 mod settings;
-mod table_name;
 #[cfg(test)]
 mod tests;
 mod validate;
 
+pub use crate::table_name::{TableName, TableNameError};
 pub use environment::Lookup;
 pub use error::{ConfigError, Place};
 pub use pattern::TablePatterns;
 pub use settings::Settings;
-pub use table_name::{TableName, TableNameError};
 
 use raw::Document;
 use std::fmt;

@@ -1,6 +1,6 @@
 //! Which tables a pipeline copies.
 
-use super::table_name::{TableName, TableNameError, Token, literal, parse_parts};
+use crate::table_name::{TableName, TableNameError, Token, literal, parse_parts};
 use std::fmt;
 use std::str::FromStr;
 

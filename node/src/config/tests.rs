@@ -408,6 +408,6 @@ fn files_are_named() {
         )
     );
     std::fs::write(&path, "\n[[source]]\nnam = \"a\"").expect("written");
-    assert_eq!(load(), format!("{shown}:3:1: unknown key 'nam'; known keys here: name, url"));
+    assert_eq!(load(), format!("{shown}, line 3, column 1: unknown key 'nam'; known keys here: name, url"));
     std::fs::remove_dir_all(&folder).expect("removed");
 }

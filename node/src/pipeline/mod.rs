@@ -2,12 +2,16 @@
 
 pub mod batch;
 pub mod builder;
+mod claim;
 mod error;
+mod first_copy;
 pub mod follow;
 pub mod intake;
 pub mod job;
 mod lane;
 pub mod latency;
+mod open;
+mod prepared;
 pub mod progress;
 pub mod selection;
 pub mod start;

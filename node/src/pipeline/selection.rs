@@ -1,13 +1,33 @@
+//! Which tables a pipeline replicates, where each goes, and what stands in the way. Pure: `start`, `rosetta check` and
+//! `rosetta verify` all decide by it.
+
+use std::fmt;
+
 use foldhash::HashMap;
 
 use crate::{
     config::{Pipeline, Publish, TableEntry},
-    schema::{Generated, ReplicaIdentity, Table, TableKind, TableName},
+    schema::{Generated, ReplicaIdentity, Table, TableKind, TableName, Wanted},
     source::publication::{Publication, Published},
 };
 
 /// PostgreSQL cuts names at 63 bytes; a publication cut short could be another's.
 const NAME_LIMIT: usize = 63;
+
+/// Row filters and column lists of publications came with this version.
+const LISTS_SINCE: u32 = 15;
+
+/// What a pipeline's patterns and entries come to.
+#[derive(Debug, Clone, Default)]
+pub struct Selection {
+    /// By name.
+    pub tables: Vec<Selected>,
+    pub problems: Vec<Problem>,
+    /// What patterns meet but has no change stream: views, foreign and unlogged tables.
+    pub left_out: Vec<TableName>,
+    /// Patterns that select nothing.
+    pub idle_patterns: Vec<String>,
+}
 
 /// A source table that the pipeline replicates, and where to.
 #[derive(Debug, Clone)]
@@ -18,118 +38,253 @@ pub struct Selected {
     pub publish: Publish,
 }
 
-/// One way of a table into one or several destinations.
-#[derive(Debug, Clone)]
-pub struct Route {
-    pub target: TableName,
-    pub columns: Option<Vec<String>>,
-    /// By name; None for all of the pipeline's.
-    pub destinations: Option<Vec<String>>,
-}
-
-impl Route {
-    pub fn leads_to(&self, destination: &str) -> bool {
-        self.destinations.as_ref().is_none_or(|names| names.iter().any(|name| name == destination))
-    }
-}
-
-/// The tables that `pipeline` replicates, out of those that the source has.
-///
-/// # Errors
-/// One line: what is missing or cannot be replicated, with its remedy. Nothing was changed.
-pub fn select(pipeline: &Pipeline, tables: Vec<Table>) -> Result<Vec<Selected>, String> {
-    let found: HashMap<TableName, Table> = tables.into_iter().map(|table| (table.table_name(), table)).collect();
-    let mut problems = Vec::new();
-    for name in pipeline.tables.exact_names() {
-        if !found.contains_key(&to_schema(name)) {
-            problems.push(format!("table {name} does not exist at the source"));
+impl Selected {
+    /// What one route asks of its destination.
+    pub fn wanted(&self, route: &Route) -> Wanted {
+        Wanted {
+            source: self.table.clone(),
+            target: route.target.clone(),
+            columns: route.columns.clone(),
+            inserts_only: self.publish == Publish::Insert,
         }
     }
-    let mut selected = Vec::new();
-    for table in found.values() {
-        let name = crate::config::TableName { schema: table.schema.clone(), name: table.name.clone() };
-        let is_named = pipeline.tables.exact_names().contains(&&name);
-        // A partition's changes come as its root's; it is replicated by itself only when named.
-        if !pipeline.tables.matches(&name) || (table.is_partition && !is_named) {
+}
+
+/// One way of a table into one destination.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Route {
+    pub destination: String,
+    pub target: TableName,
+    /// None for all columns.
+    pub columns: Option<Vec<String>>,
+}
+
+/// Something that must be put right before the pipeline can run.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Problem {
+    pub what: String,
+    pub remedy: String,
+}
+
+impl Problem {
+    pub fn new(what: impl Into<String>, remedy: impl Into<String>) -> Problem {
+        Problem { what: what.into(), remedy: remedy.into() }
+    }
+
+    /// The first of some problems, in their order, as one line that counts the others.
+    pub fn first(mut problems: Vec<Problem>) -> Option<String> {
+        problems.sort();
+        let first = problems.first()?;
+        Some(match problems.len() - 1 {
+            0 => first.to_string(),
+            more => format!("{first} (and {more} more such problems; rosetta check lists them all)"),
+        })
+    }
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.what, self.remedy)
+    }
+}
+
+/// The tables that `pipeline` replicates, out of the source's `relations` of every kind. `published` says what the
+/// user's publication carries; a publication of Rosetta's carries all.
+///
+/// Unless it is named in full, a partition comes through its root, a table of an extension is made and filled by the
+/// extension, and what has no change stream is left out.
+pub fn select(pipeline: &Pipeline, relations: &[Table], published: Publish) -> Selection {
+    let exact = pipeline.tables.exact_names();
+    let mut selection = Selection::default();
+    for table in relations.iter().filter(|table| pipeline.tables.matches(&table.table_name())) {
+        let name = table.table_name();
+        let is_named = exact.contains(&&name);
+        if !is_named && (table.partition_of.is_some() || table.extension.is_some()) {
             continue;
         }
-        let entries: Vec<_> = pipeline.entries.iter().filter(|entry| entry.name == name).collect();
-        let table = selected_table(table, &entries);
-        problems.extend(problem(&table));
-        selected.push(table);
+        match table.unsupported() {
+            Some(reason) if is_named => {
+                selection.problems.push(Problem::new(format!("table {name} cannot be replicated"), reason));
+            }
+            Some(_) => selection.left_out.push(name),
+            None => selection.tables.push(selected(pipeline, table, published)),
+        }
     }
-    if selected.is_empty() && problems.is_empty() {
-        problems.push("its patterns match no table of the source".to_owned());
+    for name in exact.iter().filter(|name| !relations.iter().any(|table| table.table_name() == ***name)) {
+        let what = format!("table {name} does not exist at the source");
+        selection.problems.push(Problem::new(what, "correct the name, or create the table"));
     }
-    problems.sort();
-    if let Some(first) = problems.first() {
-        let more = match problems.len() - 1 {
-            0 => String::new(),
-            more => format!(" (and {more} more such tables; rosetta check lists them all)"),
-        };
-        return Err(format!("{first}{more}"));
+    let names: Vec<TableName> = relations.iter().map(Table::table_name).collect();
+    selection.idle_patterns = pipeline.tables.selecting_nothing(names.iter());
+    if selection.tables.is_empty() && selection.problems.is_empty() {
+        let what = "its patterns match no table of the source";
+        selection.problems.push(Problem::new(what, "correct the patterns in tables"));
     }
-    selected.sort_by_key(|selected| selected.table.table_name());
-    Ok(selected)
+    selection.tables.sort_by_cached_key(|selected| selected.table.table_name());
+    let tree = PartitionTree::new(relations);
+    selection.problems.extend(selection.tables.iter().flat_map(|table| problems(table, &tree)));
+    selection.problems.extend(selected_twice(&selection.tables, &tree));
+    selection
 }
 
-fn to_schema(name: &crate::config::TableName) -> TableName {
-    TableName::new(name.schema.as_str(), name.name.as_str())
-}
-
-fn selected_table(table: &Table, entries: &[&TableEntry]) -> Selected {
-    let routes = entries.iter().map(|entry| Route {
-        target: entry.target.as_ref().map_or_else(|| table.table_name(), to_schema),
-        columns: entry.columns.clone(),
-        destinations: entry.destinations.clone(),
-    });
-    let mut routes: Vec<_> = routes.collect();
-    if routes.is_empty() {
-        routes.push(Route { target: table.table_name(), columns: None, destinations: None });
-    }
+/// Entries replace the default route: to every destination under its own name.
+fn selected(pipeline: &Pipeline, table: &Table, published: Publish) -> Selected {
+    let name = table.table_name();
+    let entries: Vec<&TableEntry> = pipeline.entries.iter().filter(|entry| entry.name == name).collect();
+    let route = |destination: &String| Route { destination: destination.clone(), target: name.clone(), columns: None };
+    let of_entry = |entry: &&TableEntry| -> Vec<Route> {
+        let destinations = entry.destinations.as_ref().unwrap_or(&pipeline.destinations).iter();
+        let (target, columns) = (entry.target.as_ref().unwrap_or(&name), &entry.columns);
+        destinations.map(|to| Route { target: target.clone(), columns: columns.clone(), ..route(to) }).collect()
+    };
     let first = entries.first();
+    let routes = match first {
+        None => pipeline.destinations.iter().map(route).collect(),
+        Some(_) => entries.iter().flat_map(of_entry).collect(),
+    };
     Selected {
         table: table.clone(),
         routes,
         filter: first.and_then(|entry| entry.filter.clone()),
-        publish: first.map_or(Publish::All, |entry| entry.publish),
+        publish: first.map_or(published, |entry| if entry.publish == Publish::All { published } else { entry.publish }),
     }
 }
 
-/// Why the table cannot be replicated, if it cannot.
-fn problem(selected: &Selected) -> Option<String> {
-    let table = &selected.table;
-    let name = table.table_name();
-    if let Some(reason) = table.unsupported() {
-        return Some(format!("table {name}: {reason}"));
+/// Why the table cannot be replicated as it is wanted.
+fn problems(selected: &Selected, tree: &PartitionTree<'_>) -> Vec<Problem> {
+    let name = selected.table.table_name();
+    let mut problems = missing_columns(selected);
+    for partition in tree.beneath(&selected.table).into_iter().filter(|partition| partition.unlogged) {
+        let what = format!("partition {} cannot be replicated", partition.table_name());
+        problems.push(Problem::new(what, partition.unsupported().unwrap_or_default()));
     }
-    for route in &selected.routes {
-        for column in route.columns.iter().flatten() {
-            if table.column(column).is_none_or(|column| column.generated != Generated::No) {
-                return Some(format!("table {name} has no column '{column}' that can be replicated"));
+    if selected.publish == Publish::Insert {
+        return problems;
+    }
+    for holder in tree.holders(&selected.table) {
+        if !holder.has_identity() {
+            problems.push(without_identity(&holder.table_name()));
+            continue;
+        }
+        // The server refuses every list for an identity of all columns (PostgreSQL docs, CREATE PUBLICATION).
+        if holder.identity == ReplicaIdentity::Full && columns(selected).is_some() {
+            let what = format!("table {name}: columns leaves out some of the replica identity, which is FULL");
+            problems.push(Problem::new(what, "remove columns, or choose a key: REPLICA IDENTITY DEFAULT"));
+        }
+        let lists = selected.routes.iter().filter_map(|route| route.columns.as_ref());
+        let left_out = lists.flat_map(|list| holder.identity_columns.iter().filter(|key| !list.contains(key)));
+        for column in left_out {
+            let what = format!("table {name}: columns leaves out \"{column}\", which is part of its replica identity");
+            problems.push(Problem::new(what, "add it to columns"));
+        }
+    }
+    let mut seen = Vec::new();
+    problems.retain(|problem| !seen.contains(problem) && {
+        seen.push(problem.clone());
+        true
+    });
+    problems
+}
+
+fn missing_columns(selected: &Selected) -> Vec<Problem> {
+    let table = &selected.table;
+    let is_sent = |name: &String| table.column(name).is_some_and(|column| column.generated == Generated::No);
+    let mut wanted: Vec<&String> = selected.routes.iter().flat_map(|route| route.columns.iter().flatten()).collect();
+    wanted.sort();
+    wanted.dedup();
+    let problem = |column: &&String| {
+        let what = format!("table {} has no column \"{column}\" that can be replicated", table.table_name());
+        Problem::new(what, "correct columns in its [[pipeline.table]]")
+    };
+    wanted.iter().filter(|name| !is_sent(name)).map(problem).collect()
+}
+
+fn without_identity(name: &TableName) -> Problem {
+    let what = format!("table {name} has no replica identity: once published, its own updates and deletes fail");
+    let remedy = format!(
+        "ALTER TABLE {} ADD PRIMARY KEY (...) or REPLICA IDENTITY FULL, or set publish = \"insert\" in its \
+         [[pipeline.table]], or exclude it with \"!{name}\"",
+        name.sql()
+    );
+    Problem::new(what, remedy)
+}
+
+/// A partition's changes come as its root's, so that none would be left for a route of its own.
+fn selected_twice(selected: &[Selected], tree: &PartitionTree<'_>) -> Vec<Problem> {
+    let names: HashMap<u32, TableName> =
+        selected.iter().map(|selected| (selected.table.oid, selected.table.table_name())).collect();
+    let mut problems = Vec::new();
+    for root in selected {
+        let twice = tree.beneath(&root.table).into_iter().filter_map(|partition| names.get(&partition.oid));
+        let root = root.table.table_name();
+        problems.extend(twice.map(|partition| {
+            let what = format!("table {partition} is a partition of {root}, and both are selected");
+            Problem::new(what, format!("leave out {partition}, or exclude \"!{root}\""))
+        }));
+    }
+    problems
+}
+
+/// Which table is a partition of which.
+pub struct PartitionTree<'a> {
+    children: HashMap<u32, Vec<&'a Table>>,
+}
+
+impl<'a> PartitionTree<'a> {
+    pub fn new(relations: &'a [Table]) -> PartitionTree<'a> {
+        let mut children: HashMap<u32, Vec<&'a Table>> = HashMap::default();
+        for table in relations {
+            if let Some(parent) = table.partition_of {
+                children.entry(parent).or_default().push(table);
             }
         }
-        let left_out = |key: &&String| route.columns.as_ref().is_some_and(|columns| !columns.contains(key));
-        if let Some(key) = table.identity_columns.iter().find(left_out) {
-            return Some(format!("table {name}: its key column '{key}' must be in the list of columns"));
-        }
+        PartitionTree { children }
     }
-    let is_identified = table.identity == ReplicaIdentity::Full || !table.identity_columns.is_empty();
-    (!is_identified && selected.publish == Publish::All).then(|| {
-        format!(
-            "table {name} has no replica identity, so that publishing its updates would make them fail at the source: \
-             ALTER TABLE {} REPLICA IDENTITY FULL there, or give it a primary key, or publish = \"insert\" in its \
-             [[pipeline.table]], or exclude it with \"!{name}\"",
-            name.sql()
-        )
-    })
+
+    /// All partitions beneath a table, of every depth.
+    pub fn beneath(&self, table: &Table) -> Vec<&'a Table> {
+        let mut found: Vec<&'a Table> = self.children.get(&table.oid).cloned().unwrap_or_default();
+        let mut next = 0;
+        while let Some(partition) = found.get(next) {
+            found.extend(self.children.get(&partition.oid).into_iter().flatten());
+            next += 1;
+        }
+        found
+    }
+
+    /// The tables whose replica identity counts when a row of `table` changes: those that hold its rows, and, as the
+    /// stream shows the changes as the root's, the table itself.
+    pub fn holders<'t>(&self, table: &'t Table) -> Vec<&'t Table>
+    where
+        'a: 't,
+    {
+        let leaves = self.beneath(table).into_iter().filter(|partition| partition.kind == TableKind::Ordinary);
+        std::iter::once(table).chain(leaves).collect()
+    }
+}
+
+/// What a source of this version, or the user's publication, does not allow.
+pub fn list_problems(pipeline: &Pipeline, selected: &[Selected], version: u32) -> Vec<Problem> {
+    let has_list = |table: &&Selected| table.filter.is_some() || columns(table).is_some();
+    let Some(first) = selected.iter().find(has_list) else { return Vec::new() };
+    let table = first.table.table_name();
+    let mut problems = Vec::new();
+    if version < LISTS_SINCE {
+        let what = format!("table {table} has a filter or a column list, which PostgreSQL {version} cannot publish");
+        problems.push(Problem::new(what, format!("remove them, or use PostgreSQL {LISTS_SINCE} or newer")));
+    }
+    if pipeline.publication.is_some() {
+        let what = format!("table {table} has a filter or a column list, which are part of a publication");
+        problems.push(Problem::new(what, "remove publication so that Rosetta makes one, or put them into yours"));
+    }
+    problems
 }
 
 /// The publications that Rosetta makes for these tables.
 ///
 /// # Errors
 /// A name that PostgreSQL would cut short.
-pub fn publications(source: &str, pipeline: &str, selected: &[Selected]) -> Result<Vec<Publication>, String> {
+pub fn publications(source: &str, pipeline: &str, selected: &[Selected]) -> Result<Vec<Publication>, Problem> {
     let is_exclusive = selected.iter().any(|table| table.filter.is_some() || columns(table).is_some());
     let name = if is_exclusive { format!("rosetta_{source}_{pipeline}") } else { format!("rosetta_{source}") };
     let mut publications = Vec::new();
@@ -148,7 +303,8 @@ pub fn publications(source: &str, pipeline: &str, selected: &[Selected]) -> Resu
             continue;
         }
         if name.len() > NAME_LIMIT {
-            return Err(format!("its publication would be called '{name}', longer than PostgreSQL's 63 bytes: shorten the source's name"));
+            let what = format!("its publication would be called '{name}', longer than PostgreSQL's 63 bytes");
+            return Err(Problem::new(what, "shorten the source's name"));
         }
         publications.push(Publication { name, tables, inserts_only, is_exclusive });
     }
@@ -160,9 +316,12 @@ pub fn columns(selected: &Selected) -> Option<Vec<String>> {
     if selected.routes.iter().any(|route| route.columns.is_none()) {
         return None;
     }
-    let is_wanted = |name: &String| selected.routes.iter().any(|route| route.columns.iter().flatten().any(|column| column == name));
-    let names = selected.table.columns.iter().map(|column| column.name.clone());
-    Some(names.filter(is_wanted).collect())
+    let is_wanted = |name: &str| selected.routes.iter().any(|route| route.columns.iter().flatten().any(|c| c == name));
+    let (wanted, others): (Vec<_>, Vec<_>) = selected.table.columns.iter().partition(|column| is_wanted(&column.name));
+    if others.iter().all(|column| column.generated != Generated::No) {
+        return None;
+    }
+    Some(wanted.into_iter().map(|column| column.name.clone()).collect())
 }
 
 /// Which of `workers` the table belongs to: by its name, so that it is the same after a restart.
@@ -177,3 +336,7 @@ pub fn worker_of(table: &TableName, workers: usize) -> usize {
 pub fn is_partitioned(table: &Table) -> bool {
     table.kind == TableKind::Partitioned
 }
+
+#[cfg(test)]
+#[path = "selection_tests.rs"]
+mod tests;

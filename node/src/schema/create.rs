@@ -197,7 +197,7 @@ mod tests {
     }
 
     fn wanted(columns: Vec<Column>, target: &str) -> Wanted {
-        Wanted { source: table(columns), target: TableName::new("sales", target), columns: None }
+        Wanted { source: table(columns), target: TableName::new("sales", target), columns: None, inserts_only: false }
     }
 
     #[test]

@@ -1,6 +1,7 @@
 use std::fmt;
 
-use super::{Column, Generated, Identity, Table, TableKind, TableName, TypeKind};
+use super::{Column, Generated, Identity, Table, TableKind, TableName, TypeKind, Wanted};
+use crate::postgres::ident;
 
 /// One way in which a target table does not fit its source, with what to do about it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -8,7 +9,8 @@ pub struct Misfit {
     /// The target.
     pub table: TableName,
     pub severity: Severity,
-    pub text: String,
+    pub what: String,
+    pub remedy: String,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,19 +23,19 @@ pub enum Severity {
 
 impl fmt::Display for Misfit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "table {} {}", self.table, self.text)
+        write!(f, "table {} {}: {}", self.table, self.what, self.remedy)
     }
 }
 
 /// What keeps the target from holding exactly the source's rows; `sent` are the source's columns that go there.
 /// Empty when it fits.
-pub fn fit(source: &Table, target: &Table, sent: &[&Column]) -> Vec<Misfit> {
+pub fn fit(wanted: &Wanted, target: &Table, sent: &[&Column]) -> Vec<Misfit> {
     let mut misfits = Misfits { table: target.table_name(), found: Vec::new() };
     misfits.check_kind(target);
     if misfits.found.is_empty() {
         sent.iter().for_each(|column| misfits.check_sent(column, target));
         misfits.check_not_sent(target, sent);
-        misfits.check_key(source, target);
+        misfits.check_key(wanted, target);
     }
     misfits.found
 }
@@ -44,47 +46,51 @@ struct Misfits {
 }
 
 impl Misfits {
-    fn error(&mut self, text: String) {
-        self.found.push(Misfit { table: self.table.clone(), severity: Severity::Error, text });
+    fn error(&mut self, what: String, remedy: String) {
+        self.add(Severity::Error, what, remedy);
     }
 
-    fn warning(&mut self, text: String) {
-        self.found.push(Misfit { table: self.table.clone(), severity: Severity::Warning, text });
+    fn warning(&mut self, what: String, remedy: String) {
+        self.add(Severity::Warning, what, remedy);
+    }
+
+    fn add(&mut self, severity: Severity, what: String, remedy: String) {
+        self.found.push(Misfit { table: self.table.clone(), severity, what, remedy });
     }
 
     fn check_kind(&mut self, target: &Table) {
         let kind = match target.kind {
             TableKind::Ordinary | TableKind::Partitioned if target.unlogged => {
-                let remedy = format!("ALTER TABLE {} SET LOGGED", self.table.sql());
-                return self.error(format!("is unlogged at the destination, so a crash would empty it: {remedy}"));
+                let what = "is unlogged at the destination, so that a crash would empty it".to_owned();
+                return self.error(what, format!("ALTER TABLE {} SET LOGGED", self.table.sql()));
             }
             TableKind::Ordinary | TableKind::Partitioned => return,
             TableKind::View => "a view",
             TableKind::MaterializedView => "a materialized view",
             TableKind::Foreign => "a foreign table",
         };
-        self.error(format!("is {kind} at the destination: rename it, or route the source's table to another target"));
+        let remedy = "rename it, or route the source's table to another target".to_owned();
+        self.error(format!("is {kind} at the destination"), remedy);
     }
 
     fn check_sent(&mut self, column: &Column, target: &Table) {
-        let (name, sql) = (&column.name, self.table.sql());
-        let quoted = crate::postgres::ident(name);
+        let (name, sql, quoted) = (&column.name, self.table.sql(), ident(&column.name));
         let Some(at_target) = target.column(name) else {
             let remedy = format!("ALTER TABLE {sql} ADD COLUMN {quoted} {}", column.type_sql);
-            return self.error(format!("lacks column {name} at the destination: {remedy}"));
+            return self.error(format!("lacks column {name} at the destination"), remedy);
         };
         if at_target.generated != Generated::No {
             let remedy = format!("make it a plain column (ALTER TABLE {sql} ALTER COLUMN {quoted} DROP EXPRESSION)");
-            self.error(format!("generates column {name} at the destination, but the source sends it: {remedy}"));
+            self.error(format!("generates column {name} at the destination, but the source sends it"), remedy);
         }
         if type_fit(column, at_target) == TypeFit::No {
             let (from, to) = (&column.type_sql, &at_target.type_sql);
             let remedy = format!("ALTER TABLE {sql} ALTER COLUMN {quoted} TYPE {from}");
-            self.error(format!("has column {name} of type {to}, which cannot hold the source's {from}: {remedy}"));
+            self.error(format!("has column {name} of type {to}, which cannot hold the source's {from}"), remedy);
         }
         if at_target.not_null && !column.not_null {
             let remedy = format!("ALTER TABLE {sql} ALTER COLUMN {quoted} DROP NOT NULL");
-            self.warning(format!("has column {name} NOT NULL only at the destination, which rejects NULLs: {remedy}"));
+            self.warning(format!("has column {name} NOT NULL only at the destination, which rejects NULLs"), remedy);
         }
     }
 
@@ -94,26 +100,27 @@ impl Misfits {
             fills_itself || !column.not_null || sent.iter().any(|sent| sent.name == column.name)
         };
         for column in target.columns.iter().filter(|column| !is_filled(column)) {
-            let name = &column.name;
-            self.error(format!(
-                "has column {name} NOT NULL without a default at the destination, and the source does not send it: \
-                 give it a default, or ALTER TABLE {} ALTER COLUMN {} DROP NOT NULL",
-                self.table.sql(),
-                crate::postgres::ident(name)
-            ));
+            let (name, sql) = (&column.name, self.table.sql());
+            let what = format!(
+                "has column {name} NOT NULL without a default at the destination, and the source does not send it"
+            );
+            let remedy = format!("give it a default, or ALTER TABLE {sql} ALTER COLUMN {} DROP NOT NULL", ident(name));
+            self.error(what, remedy);
         }
     }
 
-    fn check_key(&mut self, source: &Table, target: &Table) {
-        let key = &source.identity_columns;
-        if key.is_empty() || has_unique_key(target, key) {
+    /// Without the index an update or delete would change every row that has the key, however many there are.
+    fn check_key(&mut self, wanted: &Wanted, target: &Table) {
+        let key = &wanted.source.identity_columns;
+        if wanted.inserts_only || key.is_empty() || has_unique_key(target, key) {
             return;
         }
-        let columns = key.iter().map(|name| crate::postgres::ident(name)).collect::<Vec<_>>().join(", ");
-        let remedy = format!("CREATE UNIQUE INDEX ON {} ({columns})", self.table.sql());
-        self.warning(format!(
-            "has no unique index on the source's key at the destination, so that each update and delete scans it: {remedy}"
-        ));
+        let columns = key.iter().map(|name| ident(name)).collect::<Vec<_>>().join(", ");
+        let sql = self.table.sql();
+        let remedy =
+            format!("ALTER TABLE {sql} ADD PRIMARY KEY ({columns}), or CREATE UNIQUE INDEX ON {sql} ({columns})");
+        let key = key.join(", ");
+        self.error(format!("has no unique index on the source's key ({key}) at the destination"), remedy);
     }
 }
 
@@ -194,8 +201,13 @@ mod tests {
 
     fn misfits(target: &Table) -> Vec<(Severity, String)> {
         let source = table(vec![column("id", "int4", -1), column("a", "text", -1)]);
-        let sent: Vec<_> = source.columns.iter().collect();
-        fit(&source, target, &sent).into_iter().map(|misfit| (misfit.severity, misfit.text)).collect()
+        let wanted = Wanted { target: source.table_name(), source, columns: None, inserts_only: false };
+        found(&wanted, target)
+    }
+
+    fn found(wanted: &Wanted, target: &Table) -> Vec<(Severity, String)> {
+        let sent: Vec<_> = wanted.sent_columns().collect();
+        fit(wanted, target, &sent).into_iter().map(|misfit| (misfit.severity, misfit.to_string())).collect()
     }
 
     /// The single misfit of a target, which must be of the given severity and say the given words.
@@ -227,7 +239,10 @@ mod tests {
         let unlogged = Table { unlogged: true, ..table(vec![id(), a()]) };
         assert_misfit(&unlogged, Severity::Error, "SET LOGGED");
         let keyless = Table { unique_indexes: vec![], ..table(vec![id(), a()]) };
-        assert_misfit(&keyless, Severity::Warning, "CREATE UNIQUE INDEX ON \"public\".\"t\" (\"id\")");
+        assert_misfit(&keyless, Severity::Error, "CREATE UNIQUE INDEX ON \"public\".\"t\" (\"id\")");
+        let source = table(vec![id(), a()]);
+        let inserts = Wanted { target: source.table_name(), source, columns: None, inserts_only: true };
+        assert_eq!(found(&inserts, &keyless), []);
     }
 
     fn types(source: (&str, i32), target: (&str, i32)) -> TypeFit {

@@ -21,10 +21,11 @@ mod read;
 mod table;
 mod types;
 
+pub use crate::table_name::TableName;
 pub use enums::sync_enums;
 pub use error::SchemaError;
 pub use fit::{Misfit, Severity, fit};
 pub use prepare::{TargetColumn, TargetTable, Wanted, prepare};
 pub use read::{read_named, read_tables, read_unsupported};
-pub use table::{Column, Generated, Identity, ReplicaIdentity, Table, TableKind, TableName, UniqueIndex};
+pub use table::{Column, Generated, Identity, ReplicaIdentity, Table, TableKind, UniqueIndex};
 pub use types::{Transfer, TypeInfo, TypeKind, Types};

@@ -16,6 +16,8 @@ pub struct Wanted {
     pub target: TableName,
     /// The columns to send; all if None.
     pub columns: Option<Vec<String>>,
+    /// No update or delete comes, so that no key is needed.
+    pub inserts_only: bool,
 }
 
 impl Wanted {
@@ -95,12 +97,12 @@ fn match_all(wanted: &[Wanted], targets: &HashMap<TableName, Table>) -> Result<V
     let mut matched = Vec::with_capacity(wanted.len());
     for wanted in wanted {
         let Some(target) = targets.get(&wanted.target) else {
-            let text = "is missing at the destination: start again to have it created".to_owned();
-            errors.push(Misfit { table: wanted.target.clone(), severity: Severity::Error, text });
+            let (what, remedy) = ("is missing at the destination".to_owned(), "start again to have it created".to_owned());
+            errors.push(Misfit { table: wanted.target.clone(), severity: Severity::Error, what, remedy });
             continue;
         };
         let sent: Vec<&Column> = wanted.sent_columns().collect();
-        let misfits = fit(&wanted.source, target, &sent);
+        let misfits = fit(wanted, target, &sent);
         let (worse, warnings): (Vec<_>, _) = misfits.into_iter().partition(|misfit| misfit.severity == Severity::Error);
         errors.extend(worse);
         matched.push(target_table(wanted, target, &sent, warnings));

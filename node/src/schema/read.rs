@@ -54,7 +54,8 @@ async fn read_all_of(connection: &mut Connection, kinds: &str) -> Result<Vec<Tab
 }
 
 const TABLES: &str = "\
-    SELECT c.oid, n.nspname, c.relname, c.relkind, c.relispartition, c.relpersistence = 'u', c.relreplident, \
+    SELECT c.oid, n.nspname, c.relname, c.relkind, \
+           (SELECT h.inhparent FROM pg_inherits h WHERE c.relispartition AND h.inhrelid = c.oid), c.relpersistence = 'u', c.relreplident, \
            CASE WHEN c.relpages > 0 THEN c.relpages WHEN c.relkind = 'r' THEN \
                 coalesce(pg_relation_size(c.oid), 0) / current_setting('block_size')::int8 ELSE 0 END, e.extname \
       FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace \
@@ -166,7 +167,7 @@ fn table(row: &Row) -> Result<Table, PgError> {
             "f" => TableKind::Foreign,
             other => return Err(unexpected("relkind", other)),
         },
-        is_partition: row.is_true(4),
+        partition_of: row.get(4).map(|_| row.parse(4)).transpose()?,
         unlogged: row.is_true(5),
         identity: match row.text(6)? {
             "d" => ReplicaIdentity::Default,

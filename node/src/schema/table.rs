@@ -1,32 +1,5 @@
-use std::fmt;
-
 use super::{Transfer, TypeKind};
-use crate::postgres::qualified;
-
-/// A table's schema and name.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct TableName {
-    pub schema: String,
-    pub name: String,
-}
-
-impl TableName {
-    pub fn new(schema: impl Into<String>, name: impl Into<String>) -> TableName {
-        TableName { schema: schema.into(), name: name.into() }
-    }
-
-    /// `"schema"."name"`, for SQL.
-    pub fn sql(&self) -> String {
-        qualified(&self.schema, &self.name)
-    }
-}
-
-/// `schema.name`, for people.
-impl fmt::Display for TableName {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}.{}", self.schema, self.name)
-    }
-}
+use crate::table_name::TableName;
 
 /// pg_class.relkind, for what can carry a table's name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -80,7 +53,8 @@ pub struct Table {
     pub schema: String,
     pub name: String,
     pub kind: TableKind,
-    pub is_partition: bool,
+    /// The OID of the table directly above a partition.
+    pub partition_of: Option<u32>,
     pub unlogged: bool,
     /// The extension that the table belongs to: CREATE EXTENSION makes and fills it.
     pub extension: Option<String>,
@@ -104,6 +78,16 @@ impl Table {
 
     pub fn column(&self, name: &str) -> Option<&Column> {
         self.columns.iter().find(|column| column.name == name)
+    }
+
+    /// Whether the change stream of an UPDATE or DELETE tells which row was meant; without, the server refuses both
+    /// once the table is published.
+    pub fn has_identity(&self) -> bool {
+        match self.identity {
+            ReplicaIdentity::Full => true,
+            ReplicaIdentity::Nothing => false,
+            ReplicaIdentity::Default | ReplicaIdentity::Index => !self.identity_columns.is_empty(),
+        }
     }
 
     /// Why the table's changes cannot be replicated, if they cannot.
@@ -190,7 +174,7 @@ pub(super) mod examples {
             schema: "public".to_owned(),
             name: "t".to_owned(),
             kind: TableKind::Ordinary,
-            is_partition: false,
+            partition_of: None,
             unlogged: false,
             extension: None,
             columns,

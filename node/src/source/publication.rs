@@ -1,5 +1,6 @@
 use foldhash::{HashSet, HashSetExt};
 
+use crate::config::Publish;
 use crate::postgres::{Connection, PgError, ident, literal, qualified, sqlstate};
 
 /// A table as a publication is to have it.
@@ -56,6 +57,16 @@ pub async fn ensure(source: &mut Connection, wanted: &Publication) -> Result<boo
 /// The server's.
 pub async fn drop_publication(source: &mut Connection, name: &str) -> Result<(), PgError> {
     source.simple(&format!("DROP PUBLICATION IF EXISTS {}", ident(name))).await.map(drop)
+}
+
+/// Which changes a publication carries; None when there is no such publication.
+///
+/// # Errors
+/// The server's.
+pub async fn published(source: &mut Connection, name: &str) -> Result<Option<Publish>, PgError> {
+    let sql = "SELECT pubupdate OR pubdelete FROM pg_catalog.pg_publication WHERE pubname = $1";
+    let rows = source.query(sql, &[Some(name)]).await?;
+    Ok(rows.first().map(|row| if row.is_true(0) { Publish::All } else { Publish::Insert }))
 }
 
 /// The tables that a publication holds by name, or for ALL TABLES or a schema; None when there is no such

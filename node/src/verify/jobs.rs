@@ -4,12 +4,12 @@ use std::collections::HashMap;
 
 use super::{
     report::TableReport,
-    route::{Route, routes, selected},
     sql::{KeyColumn, Relation},
     table::Job,
 };
 use crate::{
     config::{Pipeline, Publish},
+    pipeline::selection::{Route, Selected, select},
     schema::{Column, Generated, Table, TableKind, TableName},
 };
 
@@ -40,24 +40,29 @@ pub(super) struct Wanted<'a> {
     pub(super) show_values: bool,
 }
 
-/// The routes of a pipeline to one destination.
-pub(super) fn routes_to(wanted: Wanted<'_>, source: &Catalog) -> Vec<Route> {
-    let tables = selected(wanted.pipeline, &source.tables);
-    let routes = tables.into_iter().flat_map(|table| routes(wanted.pipeline, &table.table_name()));
-    routes.filter(|route| route.destination == wanted.destination).collect()
+/// The tables of a pipeline that come to one destination, each with one of its routes there.
+pub(super) fn arrivals(wanted: Wanted<'_>, source: &Catalog) -> Vec<(Selected, Route)> {
+    let selection = select(wanted.pipeline, &source.tables, Publish::All);
+    let mut arrivals = Vec::new();
+    for selected in selection.tables {
+        let routes = selected.routes.iter().filter(|route| route.destination == wanted.destination);
+        let here: Vec<Route> = routes.cloned().collect();
+        arrivals.extend(here.into_iter().map(|route| (selected.clone(), route)));
+    }
+    arrivals
 }
 
 /// How to compare one route, or the report that says why it cannot be compared.
 pub(super) fn job(
     wanted: Wanted<'_>,
-    route: &Route,
+    (selected, route): &(Selected, Route),
     source: &Catalog,
     destination: &Catalog,
 ) -> Result<Job, Box<TableReport>> {
-    let report = report(wanted, route);
+    let report = report(wanted, selected, route);
     let fail = |error: String| Box::new(TableReport { error: Some(error), ..report.clone() });
     let missing = |name: &TableName| fail(format!("table {name} does not exist at {}", wanted.destination));
-    let from = find(source, &route.table).ok_or_else(|| fail(format!("table {} is not on the source", route.table)))?;
+    let from = &selected.table;
     let to = find(destination, &route.target).ok_or_else(|| missing(&route.target))?;
     let columns = compared_columns(from, route);
     for side in [from, to] {
@@ -67,11 +72,11 @@ pub(super) fn job(
         }
     }
     let relation = Relation {
-        name: route.table.clone(),
+        name: from.table_name(),
         is_partitioned: from.kind == TableKind::Partitioned,
         key: key(from, to, &columns),
         columns,
-        filter: route.filter.clone(),
+        filter: selected.filter.clone(),
         hash_as_utf8: source.encoding != destination.encoding,
     };
     let target = Relation {
@@ -85,15 +90,15 @@ pub(super) fn job(
     Ok(Job { report, source: relation, destination: target, bucket_count, show_values: wanted.show_values })
 }
 
-fn report(wanted: Wanted<'_>, route: &Route) -> TableReport {
-    let note = match route.publish {
+fn report(wanted: Wanted<'_>, selected: &Selected, route: &Route) -> TableReport {
+    let note = match selected.publish {
         Publish::All => None,
         Publish::Insert => Some("published for inserts only: the source's updates and deletes count as differences"),
     };
     TableReport {
         pipeline: wanted.pipeline.name.clone(),
         destination: wanted.destination.to_owned(),
-        table: route.table.to_string(),
+        table: selected.table.table_name().to_string(),
         target: route.target.to_string(),
         note: note.map(str::to_owned),
         ..TableReport::default()

@@ -6,7 +6,7 @@ use std::{
 use super::{
     Error,
     compare::Side,
-    jobs::{Catalog, Wanted, job, routes_to},
+    jobs::{Catalog, Wanted, arrivals, job},
     report::{Report, TableReport},
     servers::{Place, Servers},
     table::Job,
@@ -85,8 +85,8 @@ async fn compare_pair(
 
     let (source, destination) = read_catalogs(wanted, &place, &source_url, &destination_url).await?;
     let (mut jobs, mut reports) = (Vec::new(), Vec::new());
-    for route in routes_to(wanted, &source) {
-        match job(wanted, &route, &source, &destination) {
+    for arrival in arrivals(wanted, &source) {
+        match job(wanted, &arrival, &source, &destination) {
             Ok(job) => jobs.push(job),
             Err(report) => reports.push(*report),
         }
@@ -115,7 +115,7 @@ async fn read_catalogs(
     let mut source = place.connect(Side::Source, source_url).await?;
     let source_catalog = read_source(&mut source).await.map_err(|cause| place.error(Side::Source, cause))?;
     source.close().await;
-    let targets: Vec<TableName> = routes_to(wanted, &source_catalog).into_iter().map(|route| route.target).collect();
+    let targets: Vec<TableName> = arrivals(wanted, &source_catalog).into_iter().map(|(_, route)| route.target).collect();
     let mut destination = place.connect(Side::Destination, destination_url).await?;
     let destination_catalog = read_destination(&mut destination, &targets).await;
     destination.close().await;

@@ -1,17 +1,31 @@
-//! Table names as they are written in the file, and the grammar that they share with patterns.
+//! Table names, and the grammar that they share with the patterns of a file.
 
 use std::fmt;
 use std::str::FromStr;
 
+use crate::postgres::qualified;
+
 /// A table's schema and name, exactly as PostgreSQL stores them.
 ///
-/// Written `schema.table`, or `table` for one in `public`. Letters are taken as they stand, without case folding; dots,
-/// blanks, wildcards and the like go between double quotes, a double quote itself doubled: `"My Schema"."a.b""c"`.
-/// [`fmt::Display`] writes what [`FromStr`] reads back.
+/// Written `schema.table`, or `table` for one in `public`. Characters are taken as they stand, without case folding:
+/// `My Schema.We"ird`. A part that begins with a double quote lasts to the closing one, so that it may hold dots and
+/// wildcards; a double quote inside is doubled: `"My.Schema"."a*b""c"`. [`fmt::Display`] writes what [`FromStr`] reads
+/// back.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct TableName {
     pub schema: String,
     pub name: String,
+}
+
+impl TableName {
+    pub fn new(schema: impl Into<String>, name: impl Into<String>) -> Self {
+        Self { schema: schema.into(), name: name.into() }
+    }
+
+    /// `"schema"."name"`, for SQL.
+    pub fn sql(&self) -> String {
+        qualified(&self.schema, &self.name)
+    }
 }
 
 /// The schema of a table that is written without one.
@@ -50,19 +64,25 @@ impl fmt::Display for TableName {
 }
 
 fn write_part(f: &mut fmt::Formatter<'_>, part: &str) -> fmt::Result {
-    if !part.is_empty() && !part.contains(needs_quotes) {
+    if is_plain(part) {
         return f.write_str(part);
     }
     write!(f, "\"{}\"", part.replace('"', "\"\""))
 }
 
-fn needs_quotes(character: char) -> bool {
-    matches!(character, '.' | '"' | '*' | '?' | '!') || character.is_whitespace() || character.is_control()
+/// Whether a part means itself without quotes.
+fn is_plain(part: &str) -> bool {
+    let is_special = |c: char| matches!(c, '.' | '*' | '?') || c.is_control();
+    let may_not_begin = |c: char| matches!(c, '"' | '!') || c.is_whitespace();
+    !part.is_empty()
+        && !part.contains(is_special)
+        && !part.starts_with(may_not_begin)
+        && !part.ends_with(char::is_whitespace)
 }
 
 /// One character of a part, or what may stand for others.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Token {
+pub(crate) enum Token {
     Literal(char),
     /// `?`
     One,
@@ -70,7 +90,7 @@ pub(super) enum Token {
     AnyRun,
 }
 
-pub(super) fn literal(tokens: &[Token]) -> Result<String, TableNameError> {
+pub(crate) fn literal(tokens: &[Token]) -> Result<String, TableNameError> {
     tokens
         .iter()
         .map(|token| match token {
@@ -82,7 +102,7 @@ pub(super) fn literal(tokens: &[Token]) -> Result<String, TableNameError> {
 }
 
 /// Splits `schema.table`; a single part is a table of the default schema.
-pub(super) fn parse_parts(text: &str) -> Result<(Vec<Token>, Vec<Token>), TableNameError> {
+pub(crate) fn parse_parts(text: &str) -> Result<(Vec<Token>, Vec<Token>), TableNameError> {
     let (first, rest) = parse_part(text)?;
     let Some(rest) = rest else {
         return Ok((DEFAULT_SCHEMA.chars().map(Token::Literal).collect(), first));
@@ -96,23 +116,29 @@ pub(super) fn parse_parts(text: &str) -> Result<(Vec<Token>, Vec<Token>), TableN
 /// Reads up to a dot outside of quotes. The rest is `None` where no dot follows.
 fn parse_part(text: &str) -> Result<(Vec<Token>, Option<&str>), TableNameError> {
     let mut tokens = Vec::new();
-    let mut is_quoted = false;
     let mut characters = text.chars();
-    while let Some(character) = characters.next() {
-        match character {
-            '"' => {
-                is_quoted = true;
-                parse_quoted(&mut characters, &mut tokens)?;
-            }
-            '.' if tokens.is_empty() && !is_quoted => return Err(TableNameError::EmptyPart),
-            '.' => return Ok((tokens, Some(characters.as_str()))),
-            '*' => tokens.push(Token::AnyRun),
-            '?' => tokens.push(Token::One),
-            other if needs_quotes(other) => return Err(TableNameError::Unquoted(other)),
-            other => tokens.push(Token::Literal(other)),
-        }
+    let is_quoted = text.starts_with('"');
+    if is_quoted {
+        characters.next();
+        parse_quoted(&mut characters, &mut tokens)?;
+    } else if let Some(first) = text.chars().next().filter(|first| *first == '!' || first.is_whitespace()) {
+        return Err(TableNameError::Unquoted(first));
     }
-    if tokens.is_empty() && !is_quoted { Err(TableNameError::EmptyPart) } else { Ok((tokens, None)) }
+    let unquoted = characters.as_str();
+    let (unquoted, rest) = match unquoted.split_once('.') {
+        Some((part, rest)) => (part, Some(rest)),
+        None => (unquoted, None),
+    };
+    let last = unquoted.chars().next_back().filter(|last| last.is_whitespace());
+    if let Some(stray) = unquoted.chars().find(|c| c.is_control()).or(last) {
+        return Err(TableNameError::Unquoted(stray));
+    }
+    tokens.extend(unquoted.chars().map(|character| match character {
+        '*' => Token::AnyRun,
+        '?' => Token::One,
+        other => Token::Literal(other),
+    }));
+    if tokens.is_empty() && !is_quoted { Err(TableNameError::EmptyPart) } else { Ok((tokens, rest)) }
 }
 
 /// Reads behind an opening quote, up to and including the closing one.
@@ -136,7 +162,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn table(schema: &str, name: &str) -> TableName {
-        TableName { schema: schema.to_owned(), name: name.to_owned() }
+        TableName::new(schema, name)
     }
 
     #[test]
@@ -144,11 +170,15 @@ mod tests {
         let cases = [
             ("orders", table("public", "orders"), "public.orders"),
             ("Sales.Orders", table("Sales", "Orders"), "Sales.Orders"),
-            (r#""My Schema"."a.b""c""#, table("My Schema", "a.b\"c"), r#""My Schema"."a.b""c""#),
+            (r#""My.Schema"."a.b""c""#, table("My.Schema", "a.b\"c"), r#""My.Schema"."a.b""c""#),
+            (r#""My Schema".it's"#, table("My Schema", "it's"), "My Schema.it's"),
+            (r#"We"ird Schéma.a "b""#, table("We\"ird Schéma", "a \"b\""), r#"We"ird Schéma.a "b""#),
+            (r#"a."""b""#, table("a", "\"b"), r#"a."""b""#),
             (r#""public"."orders""#, table("public", "orders"), "public.orders"),
             (r#""a*".b"#, table("a*", "b"), r#""a*".b"#),
             (r#""a.b""#, table("public", "a.b"), r#"public."a.b""#),
             (r#"x."!y""#, table("x", "!y"), r#"x."!y""#),
+            ("x.y!", table("x", "y!"), "x.y!"),
             (r#"é.$1-2"#, table("é", "$1-2"), "é.$1-2"),
         ];
         for (text, name, display) in cases {
@@ -167,6 +197,9 @@ mod tests {
             ("a.b.", "it has more than two parts; write schema.table, and quote a part that holds a dot"),
             ("a.\"b", "a double quote is not closed; write a double quote inside quotes twice"),
             ("a. b", "' ' stands outside of double quotes; quote the part that holds it"),
+            ("a.b ", "' ' stands outside of double quotes; quote the part that holds it"),
+            ("a.\"b\" ", "' ' stands outside of double quotes; quote the part that holds it"),
+            ("a.b\nc", "'\\n' stands outside of double quotes; quote the part that holds it"),
             ("a.b\n", "'\\n' stands outside of double quotes; quote the part that holds it"),
             ("!a", "'!' stands outside of double quotes; quote the part that holds it"),
             ("a.*", "'*' is a wildcard, and one table is meant; put patterns into tables, or quote the part"),

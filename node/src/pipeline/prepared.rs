@@ -1,0 +1,66 @@
+//! A destination before the pipeline writes to it: reached, writable, with tables that fit.
+
+use rosetta_proto::Epoch;
+
+use super::{
+    PipelineError,
+    job::{Job, JobDestination},
+    selection::Selected,
+};
+use crate::{
+    destination::postgres::{checkpoint, open_session},
+    postgres::{Connection, PgUrl},
+    schema::{self, TargetTable},
+};
+
+/// A PostgreSQL destination whose tables fit, with what leads where.
+pub(super) struct Prepared {
+    pub(super) name: String,
+    pub(super) url: PgUrl,
+    pub(super) session: Connection,
+    /// The newest epoch that its checkpoints hold.
+    pub(super) known: Epoch,
+    pub(super) tables: Vec<(usize, TargetTable)>,
+}
+
+impl Prepared {
+    /// The destination as messages call it.
+    pub(super) fn label(&self) -> String {
+        format!("{} ({})", self.name, self.url.server())
+    }
+}
+
+pub(super) async fn prepare_destination(
+    job: &Job,
+    source: &mut Connection,
+    destination: &JobDestination,
+    url: &PgUrl,
+    selected: &[Selected],
+) -> Result<Prepared, PipelineError> {
+    let server = format!("{} ({})", destination.name, url.server());
+    let failed = |error| PipelineError::destination(&server, error);
+    let mut session = open_session(url, &job.application_name(Epoch::NONE)).await.map_err(failed)?;
+    let read_only = session.simple("SELECT pg_catalog.current_setting('transaction_read_only')").await.map_err(failed)?;
+    if read_only.first().and_then(|row| row.get(0)) == Some("on") {
+        return Err(PipelineError::Refused(format!(
+            "destination {server} is read-only: is it a standby, or is default_transaction_read_only on?"
+        )));
+    }
+    checkpoint::install(&mut session).await.map_err(failed)?;
+    let known = checkpoint::newest_epoch(&mut session, &job.definition.name, &destination.name).await.map_err(failed)?;
+    let mut wanted = Vec::new();
+    let mut indexes = Vec::new();
+    for (index, table) in selected.iter().enumerate() {
+        for route in table.routes.iter().filter(|route| route.destination == destination.name) {
+            wanted.push(table.wanted(route));
+            indexes.push(index);
+        }
+    }
+    let tables = Box::pin(schema::prepare(source, &mut session, &wanted)).await?;
+    for warning in tables.iter().flat_map(|table| &table.warnings) {
+        tracing::warn!(destination = destination.name, "{warning}");
+    }
+    let tables = indexes.into_iter().zip(tables).collect();
+    Ok(Prepared { name: destination.name.clone(), url: url.clone(), session, known, tables })
+}
+
