@@ -27,8 +27,7 @@ use crate::{
 const READ_PAUSE: Duration = Duration::from_millis(1);
 /// A stream this far behind is read in larger gulps: latency is lost already, throughput is what helps.
 const BEHIND_MICROS: i64 = 250_000;
-/// A read that brought this much found the source waiting to send more.
-const GULP: usize = 16 * 1024;
+
 /// How long changes of a stream that is behind may wait for company.
 const GATHER: Duration = Duration::from_millis(10);
 const TICK: Duration = Duration::from_secs(1);
@@ -137,7 +136,8 @@ impl Follower {
                 _ = tick.tick() => self.tick().await?,
                 () = sleep_until(wake), if wake > Instant::now() => {}
                 filled = self.stream.fill(), if may_read && self.read_at <= Instant::now() => {
-                    self.filled(filled?);
+                    filled?;
+                    self.filled();
                 }
             }
         }
@@ -156,11 +156,11 @@ impl Follower {
         Ok(())
     }
 
-    fn filled(&mut self, bytes: usize) {
+    fn filled(&mut self) {
         let now = Instant::now();
         self.heard_at = now;
         let is_patient = self.is_behind() || self.lanes.iter().all(|lane| lane.outstanding > 0);
-        if is_patient && bytes < GULP {
+        if is_patient {
             self.read_at = now + READ_PAUSE;
         }
     }

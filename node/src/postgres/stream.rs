@@ -26,9 +26,9 @@ const USER_TIMEOUT: Duration = Duration::from_secs(30);
 /// What the kernel may hold of a replication stream from near by. The WAL sender makes a packet of each row,
 /// and each costs it dearly, unless a packet cannot leave yet: then rows gather in its kernel. So we keep
 /// room for little and read in gulps (measured: docs/BENCHMARKS.md).
-const STREAM_BUFFER: u32 = 32 * 1024;
+const STREAM_BUFFER: u32 = 44 * 1024;
 /// Over a longer way so little room would make the round trip the limit.
-const NEAR: Duration = Duration::from_millis(2);
+const NEAR: Duration = Duration::from_millis(5);
 
 /// The three kinds of sockets to a server, as one.
 pub(super) enum Stream {
