@@ -6,7 +6,7 @@ use super::{
 };
 use crate::{
     config::{Pipeline, Publish, SnapshotMode},
-    pipeline::selection::{Problem, Selection, list_problems},
+    pipeline::selection::{PartitionTree, Problem, Selection, filter_problems, list_problems},
     postgres::ident,
     schema::Table,
 };
@@ -26,13 +26,12 @@ pub(super) fn findings(pipeline: &Pipeline, selection: &Selection, facts: &Sourc
     for table in selection.tables.iter().map(|selected| &selected.table) {
         findings.extend(unreadable(subject, pipeline, table, facts));
     }
+    let tree = PartitionTree::new(&facts.tables);
     for selected in &selection.tables {
-        let name = selected.table.table_name();
-        let refused = selected.filter.as_ref().and_then(|filter| facts.refused_filters.get(&(name.clone(), filter.clone())));
-        if let Some(reason) = refused {
-            let what = format!("table {name}: the server refuses the filter: {reason}");
-            findings.push(subject.problem(what, "correct it"));
-        }
+        let filter = selected.filter.as_ref().map(|filter| (selected.table.table_name(), filter.clone()));
+        let verdict = filter.and_then(|filter| facts.filters.get(&filter));
+        let problems = verdict.map(|verdict| filter_problems(selected, verdict, &tree)).unwrap_or_default();
+        findings.extend(problems.iter().map(problem));
     }
     if !selection.tables.is_empty() && findings.iter().all(|finding| finding.level == super::Level::Ok) {
         findings.push(subject.ok(format!("{} tables can be copied", selection.tables.len())));

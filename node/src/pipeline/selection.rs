@@ -8,14 +8,17 @@ use foldhash::HashMap;
 use crate::{
     config::{Pipeline, Publish, TableEntry},
     schema::{Generated, ReplicaIdentity, Table, TableKind, TableName, Wanted},
-    source::publication::{Publication, Published},
+    source::{
+        filter::Verdict,
+        publication::{Publication, Published},
+    },
 };
 
 /// PostgreSQL cuts names at 63 bytes; a publication cut short could be another's.
 const NAME_LIMIT: usize = 63;
 
 /// Row filters and column lists of publications came with this version.
-const LISTS_SINCE: u32 = 15;
+pub const LISTS_SINCE: u32 = 15;
 
 /// What a pipeline's patterns and entries come to.
 #[derive(Debug, Clone, Default)]
@@ -278,6 +281,40 @@ pub fn list_problems(pipeline: &Pipeline, selected: &[Selected], version: u32) -
         problems.push(Problem::new(what, "remove publication so that Rosetta makes one, or put them into yours"));
     }
     problems
+}
+
+/// Why a filter cannot be published. Once it is, the server refuses every update and delete of a table whose filter
+/// reads more than the replica identity (PostgreSQL docs, "Row Filters").
+pub fn filter_problems(selected: &Selected, verdict: &Verdict, tree: &PartitionTree<'_>) -> Vec<Problem> {
+    let name = selected.table.table_name();
+    let columns = match verdict {
+        Verdict::Reads(columns) => columns,
+        Verdict::Refused(reason) => {
+            return vec![Problem::new(format!("table {name}: the server refuses its filter: {reason}"), "correct it")];
+        }
+        Verdict::Unknown => return Vec::new(),
+    };
+    if selected.publish == Publish::Insert {
+        return Vec::new();
+    }
+    let reads_more = |holder: &&Table| {
+        let is_outside = |column: &&String| !holder.identity_columns.contains(column);
+        let outside = columns.iter().find(is_outside).filter(|_| holder.identity != ReplicaIdentity::Full);
+        outside.map(|column| (holder.table_name(), column))
+    };
+    let found = tree.holders(&selected.table).iter().find_map(reads_more);
+    let problem = |(holder, column): (TableName, &String)| {
+        let what = format!(
+            "table {name}: its filter reads column \"{column}\", which is not in the replica identity of {holder}, so that \
+             updates and deletes at the source would fail"
+        );
+        let remedy = format!(
+            "ALTER TABLE {} REPLICA IDENTITY FULL, or filter by columns of the key, or set publish = \"insert\"",
+            holder.sql()
+        );
+        Problem::new(what, remedy)
+    };
+    found.map(problem).into_iter().collect()
 }
 
 /// The publications that Rosetta makes for these tables.
