@@ -132,11 +132,6 @@ impl BatchBuilder {
         self.batch.bytes
     }
 
-    /// When the last whole transaction in here was committed at the source.
-    pub fn committed_at(&self) -> Option<i64> {
-        self.batch.end.and_then(|end| end.committed_at)
-    }
-
     fn transaction(&self) -> u32 {
         (self.batch.transactions.len() as u32).saturating_sub(1)
     }

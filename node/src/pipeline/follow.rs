@@ -22,11 +22,13 @@ use crate::{
     source::stream::{Confirmation, ReplicationStream, postgres_micros_now},
 };
 
-/// While every lane is busy, bytes are left to gather this long before they are read: the WAL sender
-/// sends row by row, and a reader that wakes for each makes every send dearer.
+/// While every lane is busy, or the stream is behind, bytes are left to gather this long before they are
+/// read: the WAL sender sends row by row, and a reader that wakes for each makes every send dearer.
 const READ_PAUSE: Duration = Duration::from_millis(1);
 /// A stream this far behind is read in larger gulps: latency is lost already, throughput is what helps.
 const BEHIND_MICROS: i64 = 250_000;
+/// A read that brought this much found the source waiting to send more.
+const GULP: usize = 16 * 1024;
 /// How long changes of a stream that is behind may wait for company.
 const GATHER: Duration = Duration::from_millis(10);
 const TICK: Duration = Duration::from_secs(1);
@@ -135,8 +137,7 @@ impl Follower {
                 _ = tick.tick() => self.tick().await?,
                 () = sleep_until(wake), if wake > Instant::now() => {}
                 filled = self.stream.fill(), if may_read && self.read_at <= Instant::now() => {
-                    filled?;
-                    self.filled();
+                    self.filled(filled?);
                 }
             }
         }
@@ -155,14 +156,19 @@ impl Follower {
         Ok(())
     }
 
-    fn filled(&mut self) {
+    fn filled(&mut self, bytes: usize) {
         let now = Instant::now();
         self.heard_at = now;
-        let all_busy = self.lanes.iter().all(|lane| lane.outstanding > 0);
-        let gathers = self.gathering_since.iter().any(Option::is_some);
-        if all_busy || gathers {
+        let is_patient = self.is_behind() || self.lanes.iter().all(|lane| lane.outstanding > 0);
+        if is_patient && bytes < GULP {
             self.read_at = now + READ_PAUSE;
         }
+    }
+
+    /// The stream brings what was committed a while ago. Two clocks are compared; where they differ, changes
+    /// are a few milliseconds slower or dearer, never wrong.
+    fn is_behind(&self) -> bool {
+        self.intake.committed_at().is_some_and(|at| postgres_micros_now() - at > BEHIND_MICROS)
     }
 
     /// Gives lanes what is ready for them; returns when to look again at the latest.
@@ -184,8 +190,8 @@ impl Follower {
             if load > 0 {
                 continue;
             }
+            let is_behind = self.is_behind();
             if let Some(builder) = self.intake.gathered(worker) {
-                let is_behind = builder.committed_at().is_some_and(|at| postgres_micros_now() - at > BEHIND_MICROS);
                 let since = *self.gathering_since[worker].get_or_insert(now);
                 if is_behind && now < since + GATHER {
                     wake = wake.min(since + GATHER);

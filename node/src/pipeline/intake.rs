@@ -45,6 +45,7 @@ pub struct Intake {
     workers: Vec<WorkerQueue>,
     received: Lsn,
     in_transaction: bool,
+    committed_at: Option<i64>,
     /// A logical message passed: somebody waits for the slot to move.
     advance_wanted: bool,
     reply_wanted: bool,
@@ -76,6 +77,7 @@ impl Intake {
             workers: (0..workers).map(|_| WorkerQueue::default()).collect(),
             received: start,
             in_transaction: false,
+            committed_at: None,
             advance_wanted: false,
             reply_wanted: false,
         }
@@ -92,6 +94,8 @@ impl Intake {
                 self.reply_wanted |= wants_reply;
                 if !self.in_transaction {
                     self.received = self.received.max(wal_end);
+                    // Sent by a WAL sender that has nothing else to send.
+                    self.committed_at = None;
                 }
             }
         }
@@ -130,6 +134,11 @@ impl Intake {
         Some(queue.builder.take())
     }
 
+    /// When the newest transaction in the stream was committed, unless the stream has come to rest since.
+    pub fn committed_at(&self) -> Option<i64> {
+        self.committed_at
+    }
+
     pub fn received(&self) -> Lsn {
         self.received
     }
@@ -150,6 +159,7 @@ impl Intake {
         match message {
             Message::Begin(begin) => {
                 self.in_transaction = true;
+                self.committed_at = Some(begin.committed_at);
                 self.workers.iter_mut().for_each(|worker| worker.builder.begin(begin.commit_lsn));
             }
             Message::Commit(commit) => self.commit(commit),

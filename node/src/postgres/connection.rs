@@ -83,7 +83,7 @@ impl Connection {
     }
 
     async fn connect_unbounded(url: &PgUrl, session: &Session) -> Result<Connection, PgError> {
-        let stream = open_stream(url).await?;
+        let stream = open_stream(url, session.replication).await?;
         let mut connection = Connection {
             stream,
             read: BytesMut::with_capacity(READ_ROOM),
@@ -231,9 +231,9 @@ impl Connection {
     }
 }
 
-async fn open_stream(url: &PgUrl) -> Result<Stream, PgError> {
+async fn open_stream(url: &PgUrl, is_replication: bool) -> Result<Stream, PgError> {
     let connect_error = |source| PgError::Connect { server: url.server(), source };
-    let stream = Stream::open(url).await.map_err(connect_error)?;
+    let stream = Stream::open(url, is_replication).await.map_err(connect_error)?;
     let Stream::Tcp(mut stream) = stream else { return Ok(stream) };
     if matches!(url.ssl_mode, SslMode::Disable | SslMode::Allow) {
         return Ok(Stream::Tcp(stream));

@@ -1,5 +1,6 @@
 use std::{
     io,
+    net::SocketAddr,
     pin::Pin,
     task::{Context, Poll},
     time::Duration,
@@ -8,7 +9,8 @@ use std::{
 use socket2::{SockRef, TcpKeepalive};
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
-    net::{TcpStream, UnixStream},
+    net::{TcpSocket, TcpStream, UnixStream, lookup_host},
+    time::Instant,
 };
 use tokio_rustls::client::TlsStream;
 
@@ -21,6 +23,13 @@ const KEEPALIVE_PROBES: u32 = 3;
 /// Data that stays unacknowledged for this long ends the connection.
 const USER_TIMEOUT: Duration = Duration::from_secs(30);
 
+/// What the kernel may hold of a replication stream from near by. The WAL sender makes a packet of each row,
+/// and each costs it dearly, unless a packet cannot leave yet: then rows gather in its kernel. So we keep
+/// room for little and read in gulps (measured: docs/BENCHMARKS.md).
+const STREAM_BUFFER: u32 = 32 * 1024;
+/// Over a longer way so little room would make the round trip the limit.
+const NEAR: Duration = Duration::from_millis(2);
+
 /// The three kinds of sockets to a server, as one.
 pub(super) enum Stream {
     Tcp(TcpStream),
@@ -29,12 +38,12 @@ pub(super) enum Stream {
 }
 
 impl Stream {
-    pub(super) async fn open(url: &PgUrl) -> io::Result<Stream> {
+    pub(super) async fn open(url: &PgUrl, is_replication: bool) -> io::Result<Stream> {
         if url.is_unix_socket() {
             let path = format!("{}/.s.PGSQL.{}", url.host, url.port);
             return Ok(Stream::Unix(UnixStream::connect(path).await?));
         }
-        let stream = TcpStream::connect((url.host.as_str(), url.port)).await?;
+        let stream = connect(url, is_replication).await?;
         stream.set_nodelay(true)?;
         let socket = SockRef::from(&stream);
         let keepalive = TcpKeepalive::new()
@@ -45,6 +54,28 @@ impl Stream {
         socket.set_tcp_user_timeout(Some(USER_TIMEOUT))?;
         Ok(Stream::Tcp(stream))
     }
+}
+
+/// Connects to the first of the host's addresses that answers.
+async fn connect(url: &PgUrl, is_replication: bool) -> io::Result<TcpStream> {
+    let mut failure = io::Error::new(io::ErrorKind::NotFound, "the host name has no address");
+    for address in lookup_host((url.host.as_str(), url.port)).await? {
+        let connected = if is_replication { connect_gulping(address).await } else { TcpStream::connect(address).await };
+        match connected {
+            Ok(stream) => return Ok(stream),
+            Err(error) => failure = error,
+        }
+    }
+    Err(failure)
+}
+
+/// Connects with little room in the kernel, if the way is short.
+async fn connect_gulping(address: SocketAddr) -> io::Result<TcpStream> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+    socket.set_recv_buffer_size(STREAM_BUFFER)?;
+    let began = Instant::now();
+    let stream = socket.connect(address).await?;
+    if began.elapsed() <= NEAR { Ok(stream) } else { TcpStream::connect(address).await }
 }
 
 impl AsyncRead for Stream {
