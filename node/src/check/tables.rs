@@ -11,9 +11,6 @@ use crate::{
     schema::Table,
 };
 
-/// Names of left-out relations that are shown.
-const MAX_NAMES: usize = 5;
-
 pub(super) fn findings(pipeline: &Pipeline, selection: &Selection, facts: &SourceFacts) -> Vec<Finding> {
     let subject = Subject { pipeline: Some(&pipeline.name), source: Some(&pipeline.source), ..Subject::default() };
     let lists = list_problems(pipeline, &selection.tables, facts.version);
@@ -22,7 +19,8 @@ pub(super) fn findings(pipeline: &Pipeline, selection: &Selection, facts: &Sourc
     for pattern in &selection.idle_patterns {
         findings.push(subject.warning(format!("pattern {pattern} selects no table"), "correct or remove it"));
     }
-    findings.extend(left_out(subject, selection));
+    let silence = "exclude them from the patterns to silence this";
+    findings.extend(selection.says_left_out().map(|what| subject.warning(what, silence)));
     for table in selection.tables.iter().map(|selected| &selected.table) {
         findings.extend(unreadable(subject, pipeline, table, facts));
     }
@@ -45,14 +43,6 @@ pub(super) fn published(pipeline: &Pipeline, facts: &SourceFacts) -> Publish {
     let publication = name.and_then(|name| facts.publications.iter().find(|publication| publication.name == *name));
     let leaves_out = |kind| publication.is_some_and(|publication| publication.left_out.contains(&kind));
     if leaves_out("update") && leaves_out("delete") { Publish::Insert } else { Publish::All }
-}
-
-fn left_out(subject: Subject<'_>, selection: &Selection) -> Option<Finding> {
-    let names = &selection.left_out;
-    let shown = names.iter().take(MAX_NAMES).map(ToString::to_string).collect::<Vec<_>>().join(", ");
-    let more = if names.len() > MAX_NAMES { ", ..." } else { "" };
-    let what = format!("left out, being views, foreign or unlogged tables ({}): {shown}{more}", names.len());
-    (!names.is_empty()).then(|| subject.warning(what, "exclude them from the patterns to silence this"))
 }
 
 fn unreadable(subject: Subject<'_>, pipeline: &Pipeline, table: &Table, facts: &SourceFacts) -> Option<Finding> {

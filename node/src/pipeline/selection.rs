@@ -17,6 +17,9 @@ use crate::{
 /// PostgreSQL cuts names at 63 bytes; a publication cut short could be another's.
 const NAME_LIMIT: usize = 63;
 
+/// Names of left-out relations that are shown.
+const MAX_NAMES: usize = 5;
+
 /// Row filters and column lists of publications came with this version.
 pub const LISTS_SINCE: u32 = 15;
 
@@ -30,6 +33,17 @@ pub struct Selection {
     pub left_out: Vec<TableName>,
     /// Patterns that select nothing.
     pub idle_patterns: Vec<String>,
+}
+
+impl Selection {
+    /// What patterns meet and is left out, as one line; None where there is nothing.
+    pub fn says_left_out(&self) -> Option<String> {
+        let names = &self.left_out;
+        let shown = names.iter().take(MAX_NAMES).map(ToString::to_string).collect::<Vec<_>>().join(", ");
+        let more = if names.len() > MAX_NAMES { ", ..." } else { "" };
+        let line = || format!("left out, being views, foreign or unlogged tables ({}): {shown}{more}", names.len());
+        (!names.is_empty()).then(line)
+    }
 }
 
 /// A source table that the pipeline replicates, and where to.

@@ -128,7 +128,7 @@ fn a_filter_reads_only_what_every_holder_s_identity_has() {
     };
     let full = Table { identity: ReplicaIdentity::Full, ..table(1, "t") };
     assert_eq!(found(filtered, &[table(1, "t")]), [refused("public.t")]);
-    assert_eq!(found(filtered, &[full.clone()]), [""; 0]);
+    assert_eq!(found(filtered, std::slice::from_ref(&full)), [""; 0]);
     assert_eq!(found(&format!("{filtered}\npublish = \"insert\""), &[table(1, "t")]), [""; 0]);
     let root = Table { kind: TableKind::Partitioned, ..full };
     assert_eq!(found(filtered, &[root, Table { partition_of: Some(1), ..table(2, "leaf") }]), [refused("public.leaf")]);

@@ -90,8 +90,8 @@ async fn select_tables(job: &Job, source: &mut Connection) -> Result<Vec<Selecte
     relations.extend(schema::read_unsupported(source).await.map_err(failed)?);
     let mut selection = selection::select(&job.definition, &relations, published);
     selection.problems.extend(list_problems(&job.definition, &selection.tables, source.server_version()));
-    for name in &selection.left_out {
-        tracing::warn!(table = %name, "left out: a view, a foreign or an unlogged table has no change stream");
+    if let Some(left_out) = selection.says_left_out() {
+        tracing::warn!("{left_out}");
     }
     if selection.problems.is_empty() {
         selection.problems = filter_problems(job, source, &selection.tables, &relations).await?;
