@@ -38,6 +38,8 @@ const SETTINGS: &[(&str, &str)] = &[
 pub struct Options {
     pub settings: Vec<(String, String)>,
     pub access: Vec<String>,
+    /// A system identifier of its own, which costs a second: usually all servers share one.
+    pub own_identity: bool,
 }
 
 impl Options {
@@ -50,6 +52,12 @@ impl Options {
     #[must_use]
     pub fn access(mut self, line: &str) -> Options {
         self.access.push(line.to_owned());
+        self
+    }
+
+    #[must_use]
+    pub fn own_identity(mut self) -> Options {
+        self.own_identity = true;
         self
     }
 }
@@ -73,7 +81,7 @@ impl Postgres {
         let scratch = Scratch::new();
         let install = Installation::get();
         install.give(scratch.path());
-        install.create_cluster(&scratch.join("data"));
+        install.create_cluster(&scratch.join("data"), options.own_identity);
         let mut server = Postgres { process: None, options, port: 0, scratch };
         server.write_access_rules();
         for _ in 0..PORT_ATTEMPTS {

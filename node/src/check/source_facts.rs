@@ -3,8 +3,10 @@
 use std::collections::{HashMap, HashSet};
 
 use crate::{
+    pipeline::selection::LISTS_SINCE,
     postgres::{Connection, PgError, Row},
     schema::{Table, TableName, read_tables, read_unsupported},
+    source::filter::{Verdict, probe},
 };
 
 #[derive(Clone, Debug, Default)]
@@ -29,8 +31,8 @@ pub(super) struct SourceFacts {
     pub(super) owned: HashSet<u32>,
     /// SELECT on the table, and USAGE on its schema.
     pub(super) readable: HashSet<u32>,
-    /// Filters that the server refuses, with its reason.
-    pub(super) refused_filters: HashMap<(TableName, String), String>,
+    /// What the server says of the filters.
+    pub(super) filters: HashMap<(TableName, String), Verdict>,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -103,10 +105,10 @@ pub(super) async fn read(connection: &mut Connection, filters: &[(TableName, Str
             facts.readable.insert(oid);
         }
     }
-    for (table, filter) in filters {
-        if let Some(reason) = refusal(connection, table, filter).await? {
-            facts.refused_filters.insert((table.clone(), filter.clone()), reason);
-        }
+    // On a server without filters in publications there is nothing to ask.
+    for (table, filter) in filters.iter().filter(|_| facts.version >= LISTS_SINCE && !facts.is_standby) {
+        let verdict = probe(connection, table, filter).await?;
+        facts.filters.insert((table.clone(), filter.clone()), verdict);
     }
     Ok(facts)
 }
@@ -151,18 +153,4 @@ async fn read_publications(connection: &mut Connection) -> Result<Vec<Publicatio
         Ok(Publication { left_out, tables: tables.remove(&name).unwrap_or_default(), name })
     };
     connection.simple(PUBLICATIONS).await?.iter().map(publication).collect()
-}
-
-/// Why the server does not take a filter. A filter of a table that does not exist is not the filter's fault.
-async fn refusal(connection: &mut Connection, table: &TableName, filter: &str) -> Result<Option<String>, PgError> {
-    // The extended protocol takes one statement only, so that a filter cannot smuggle in another.
-    let sql = format!("SELECT FROM {} WHERE (\n{filter}\n) LIMIT 0", table.sql());
-    match connection.query(&sql, &[]).await {
-        Ok(_) => Ok(None),
-        Err(PgError::Server(error)) if error.code == "42P01" || error.code == "3F000" || error.code == "42501" => {
-            Ok(None)
-        }
-        Err(PgError::Server(error)) => Ok(Some(error.to_string())),
-        Err(error) => Err(error),
-    }
 }

@@ -6,13 +6,10 @@ use super::{
 };
 use crate::{
     config::{Pipeline, Publish, SnapshotMode},
-    pipeline::selection::{Problem, Selection, list_problems},
+    pipeline::selection::{PartitionTree, Problem, Selection, filter_problems, list_problems},
     postgres::ident,
     schema::Table,
 };
-
-/// Names of left-out relations that are shown.
-const MAX_NAMES: usize = 5;
 
 pub(super) fn findings(pipeline: &Pipeline, selection: &Selection, facts: &SourceFacts) -> Vec<Finding> {
     let subject = Subject { pipeline: Some(&pipeline.name), source: Some(&pipeline.source), ..Subject::default() };
@@ -22,17 +19,17 @@ pub(super) fn findings(pipeline: &Pipeline, selection: &Selection, facts: &Sourc
     for pattern in &selection.idle_patterns {
         findings.push(subject.warning(format!("pattern {pattern} selects no table"), "correct or remove it"));
     }
-    findings.extend(left_out(subject, selection));
+    let silence = "exclude them from the patterns to silence this";
+    findings.extend(selection.says_left_out().map(|what| subject.warning(what, silence)));
     for table in selection.tables.iter().map(|selected| &selected.table) {
         findings.extend(unreadable(subject, pipeline, table, facts));
     }
+    let tree = PartitionTree::new(&facts.tables);
     for selected in &selection.tables {
-        let name = selected.table.table_name();
-        let refused = selected.filter.as_ref().and_then(|filter| facts.refused_filters.get(&(name.clone(), filter.clone())));
-        if let Some(reason) = refused {
-            let what = format!("table {name}: the server refuses the filter: {reason}");
-            findings.push(subject.problem(what, "correct it"));
-        }
+        let filter = selected.filter.as_ref().map(|filter| (selected.table.table_name(), filter.clone()));
+        let verdict = filter.and_then(|filter| facts.filters.get(&filter));
+        let problems = verdict.map(|verdict| filter_problems(selected, verdict, &tree)).unwrap_or_default();
+        findings.extend(problems.iter().map(problem));
     }
     if !selection.tables.is_empty() && findings.iter().all(|finding| finding.level == super::Level::Ok) {
         findings.push(subject.ok(format!("{} tables can be copied", selection.tables.len())));
@@ -46,14 +43,6 @@ pub(super) fn published(pipeline: &Pipeline, facts: &SourceFacts) -> Publish {
     let publication = name.and_then(|name| facts.publications.iter().find(|publication| publication.name == *name));
     let leaves_out = |kind| publication.is_some_and(|publication| publication.left_out.contains(&kind));
     if leaves_out("update") && leaves_out("delete") { Publish::Insert } else { Publish::All }
-}
-
-fn left_out(subject: Subject<'_>, selection: &Selection) -> Option<Finding> {
-    let names = &selection.left_out;
-    let shown = names.iter().take(MAX_NAMES).map(ToString::to_string).collect::<Vec<_>>().join(", ");
-    let more = if names.len() > MAX_NAMES { ", ..." } else { "" };
-    let what = format!("left out, being views, foreign or unlogged tables ({}): {shown}{more}", names.len());
-    (!names.is_empty()).then(|| subject.warning(what, "exclude them from the patterns to silence this"))
 }
 
 fn unreadable(subject: Subject<'_>, pipeline: &Pipeline, table: &Table, facts: &SourceFacts) -> Option<Finding> {

@@ -7,7 +7,7 @@ use crate::{
     config::SnapshotMode,
     destination::postgres::{Origin, Phase, TakenOver, checkpoint},
     postgres::{Connection, Session},
-    source::slot::{self, Slot},
+    source::slot::{self, Slot, Standing},
 };
 
 /// The pipeline's claim on everything it touches.
@@ -74,10 +74,18 @@ pub(super) async fn claim(job: &Job, source: &mut Connection, prepared: &mut [Pr
     Ok(Claim { epoch, origin, taken })
 }
 
-pub(super) async fn check_continuity(job: &Job, claim: &Claim, found: Option<&Slot>) -> Result<(), PipelineError> {
+/// Whether the source and its slot still have what comes after the positions that the destinations record.
+pub(super) async fn check_continuity(
+    job: &Job,
+    source: &mut Connection,
+    claim: &Claim,
+    slot: Option<&Slot>,
+) -> Result<(), PipelineError> {
+    let current = slot::current_position(source).await.map_err(|error| PipelineError::source(&job.source_label(), error))?;
+    let standing = Standing { origin: &claim.origin, slot, current };
     for taken in claim.taken.iter().filter(|taken| taken.phase != Phase::New) {
         for position in taken.positions.iter().copied().flatten() {
-            slot::check_continuity(&taken.origin, &claim.origin, found, position)?;
+            slot::check_continuity(&taken.origin, standing, position)?;
             if taken.origin.timeline != claim.origin.timeline {
                 check_timeline(job, taken, claim, position).await?;
             }

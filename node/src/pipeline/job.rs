@@ -67,7 +67,7 @@ impl Job {
 
     /// The source as messages call it.
     pub fn source_label(&self) -> String {
-        format!("{} ({})", self.definition.source, self.source.server())
+        format!("{} ({}@{})", self.definition.source, self.source.user, self.source.server())
     }
 
     /// What sessions of this pipeline are called: `rosetta:<epoch>:<pipeline>`.

@@ -12,6 +12,7 @@ mod lane;
 pub mod latency;
 mod open;
 mod prepared;
+mod privileges;
 pub mod progress;
 pub mod selection;
 pub mod start;

@@ -8,10 +8,15 @@ use super::{
     selection::Selected,
 };
 use crate::{
+    config::SnapshotMode,
     destination::postgres::{checkpoint, open_session},
-    postgres::{Connection, PgUrl},
-    schema::{self, TargetTable},
+    postgres::{Connection, PgError, PgUrl, literal},
+    schema::{self, TableName, TargetTable},
+    snapshot::CopyError,
 };
+
+/// Tables that one query looks into.
+const TABLES_PER_QUERY: usize = 500;
 
 /// A PostgreSQL destination whose tables fit, with what leads where.
 pub(super) struct Prepared {
@@ -26,7 +31,7 @@ pub(super) struct Prepared {
 impl Prepared {
     /// The destination as messages call it.
     pub(super) fn label(&self) -> String {
-        format!("{} ({})", self.name, self.url.server())
+        label(&self.name, &self.url)
     }
 }
 
@@ -37,7 +42,7 @@ pub(super) async fn prepare_destination(
     url: &PgUrl,
     selected: &[Selected],
 ) -> Result<Prepared, PipelineError> {
-    let server = format!("{} ({})", destination.name, url.server());
+    let server = label(&destination.name, url);
     let failed = |error| PipelineError::destination(&server, error);
     let mut session = open_session(url, &job.application_name(Epoch::NONE)).await.map_err(failed)?;
     let read_only = session.simple("SELECT pg_catalog.current_setting('transaction_read_only')").await.map_err(failed)?;
@@ -60,7 +65,29 @@ pub(super) async fn prepare_destination(
     for warning in tables.iter().flat_map(|table| &table.warnings) {
         tracing::warn!(destination = destination.name, "{warning}");
     }
+    if known == Epoch::NONE && job.definition.snapshot == SnapshotMode::Initial {
+        refuse_rows(&mut session, &tables).await.map_err(failed)?.map_or(Ok(()), |refusal| Err(PipelineError::Refused(refusal)))?;
+    }
     let tables = indexes.into_iter().zip(tables).collect();
     Ok(Prepared { name: destination.name.clone(), url: url.clone(), session, known, tables })
 }
 
+
+fn label(name: &str, url: &PgUrl) -> String {
+    format!("{name} ({}@{})", url.user, url.server())
+}
+
+/// Copying into tables that hold rows would double them, or fail on them.
+async fn refuse_rows(session: &mut Connection, tables: &[TargetTable]) -> Result<Option<String>, PgError> {
+    for tables in tables.chunks(TABLES_PER_QUERY) {
+        let has_rows = |table: &TargetTable| {
+            let name = TableName::new(&*table.target_schema, &*table.target_name);
+            format!("SELECT {} WHERE EXISTS (SELECT FROM {})", literal(&name.to_string()), name.sql())
+        };
+        let sql = tables.iter().map(has_rows).collect::<Vec<_>>().join(" UNION ALL ");
+        if let Some(row) = session.simple(&format!("{sql} LIMIT 1")).await?.first() {
+            return Ok(Some(CopyError::NotEmpty { target: row.text(0)?.to_owned() }.to_string()));
+        }
+    }
+    Ok(None)
+}

@@ -8,14 +8,20 @@ use foldhash::HashMap;
 use crate::{
     config::{Pipeline, Publish, TableEntry},
     schema::{Generated, ReplicaIdentity, Table, TableKind, TableName, Wanted},
-    source::publication::{Publication, Published},
+    source::{
+        filter::Verdict,
+        publication::{Publication, Published},
+    },
 };
 
 /// PostgreSQL cuts names at 63 bytes; a publication cut short could be another's.
 const NAME_LIMIT: usize = 63;
 
+/// Names of left-out relations that are shown.
+const MAX_NAMES: usize = 5;
+
 /// Row filters and column lists of publications came with this version.
-const LISTS_SINCE: u32 = 15;
+pub const LISTS_SINCE: u32 = 15;
 
 /// What a pipeline's patterns and entries come to.
 #[derive(Debug, Clone, Default)]
@@ -27,6 +33,17 @@ pub struct Selection {
     pub left_out: Vec<TableName>,
     /// Patterns that select nothing.
     pub idle_patterns: Vec<String>,
+}
+
+impl Selection {
+    /// What patterns meet and is left out, as one line; None where there is nothing.
+    pub fn says_left_out(&self) -> Option<String> {
+        let names = &self.left_out;
+        let shown = names.iter().take(MAX_NAMES).map(ToString::to_string).collect::<Vec<_>>().join(", ");
+        let more = if names.len() > MAX_NAMES { ", ..." } else { "" };
+        let line = || format!("left out, being views, foreign or unlogged tables ({}): {shown}{more}", names.len());
+        (!names.is_empty()).then(line)
+    }
 }
 
 /// A source table that the pipeline replicates, and where to.
@@ -278,6 +295,40 @@ pub fn list_problems(pipeline: &Pipeline, selected: &[Selected], version: u32) -
         problems.push(Problem::new(what, "remove publication so that Rosetta makes one, or put them into yours"));
     }
     problems
+}
+
+/// Why a filter cannot be published. Once it is, the server refuses every update and delete of a table whose filter
+/// reads more than the replica identity (PostgreSQL docs, "Row Filters").
+pub fn filter_problems(selected: &Selected, verdict: &Verdict, tree: &PartitionTree<'_>) -> Vec<Problem> {
+    let name = selected.table.table_name();
+    let columns = match verdict {
+        Verdict::Reads(columns) => columns,
+        Verdict::Refused(reason) => {
+            return vec![Problem::new(format!("table {name}: the server refuses its filter: {reason}"), "correct it")];
+        }
+        Verdict::Unknown => return Vec::new(),
+    };
+    if selected.publish == Publish::Insert {
+        return Vec::new();
+    }
+    let reads_more = |holder: &&Table| {
+        let is_outside = |column: &&String| !holder.identity_columns.contains(column);
+        let outside = columns.iter().find(is_outside).filter(|_| holder.identity != ReplicaIdentity::Full);
+        outside.map(|column| (holder.table_name(), column))
+    };
+    let found = tree.holders(&selected.table).iter().find_map(reads_more);
+    let problem = |(holder, column): (TableName, &String)| {
+        let what = format!(
+            "table {name}: its filter reads column \"{column}\", which is not in the replica identity of {holder}, so that \
+             updates and deletes at the source would fail"
+        );
+        let remedy = format!(
+            "ALTER TABLE {} REPLICA IDENTITY FULL, or filter by columns of the key, or set publish = \"insert\"",
+            holder.sql()
+        );
+        Problem::new(what, remedy)
+    };
+    found.map(problem).into_iter().collect()
 }
 
 /// The publications that Rosetta makes for these tables.

@@ -109,3 +109,27 @@ fn publications_are_shared_unless_something_is_left_out() {
     let filtered = "[[pipeline.table]]\nname = \"t\"\nfilter = \"id > 1\"";
     assert_eq!(made(filtered), [("rosetta_s_p".to_owned(), true)]);
 }
+
+#[test]
+fn a_filter_reads_only_what_every_holder_s_identity_has() {
+    let filtered = "[[pipeline.table]]\nname = \"t\"\nfilter = \"total > 1\"";
+    let found = |pipeline: &str, relations: &[Table]| -> Vec<String> {
+        let selection = selection(pipeline, relations);
+        let selected = selection.tables.first().expect("a table");
+        let verdict = Verdict::Reads(vec!["id".to_owned(), "total".to_owned()]);
+        let found = filter_problems(selected, &verdict, &PartitionTree::new(relations));
+        found.into_iter().map(|problem| problem.what).collect()
+    };
+    let refused = |holder: &str| {
+        format!(
+            "table public.t: its filter reads column \"total\", which is not in the replica identity of {holder}, so that \
+             updates and deletes at the source would fail"
+        )
+    };
+    let full = Table { identity: ReplicaIdentity::Full, ..table(1, "t") };
+    assert_eq!(found(filtered, &[table(1, "t")]), [refused("public.t")]);
+    assert_eq!(found(filtered, std::slice::from_ref(&full)), [""; 0]);
+    assert_eq!(found(&format!("{filtered}\npublish = \"insert\""), &[table(1, "t")]), [""; 0]);
+    let root = Table { kind: TableKind::Partitioned, ..full };
+    assert_eq!(found(filtered, &[root, Table { partition_of: Some(1), ..table(2, "leaf") }]), [refused("public.leaf")]);
+}

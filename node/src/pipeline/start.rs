@@ -10,14 +10,15 @@ use super::{
     job::Job,
     open::{catalog, is_binary, open_lanes, start_stream},
     prepared::prepare_destination,
-    selection::{self, Problem, Selected, list_problems},
+    privileges,
+    selection::{self, PartitionTree, Problem, Selected, list_problems},
     status::State,
 };
 use crate::{
     config::Publish,
     postgres::{Connection, PgError, Session, ident},
-    schema,
-    source::{publication, slot},
+    schema::{self, Table},
+    source::{filter, publication, slot},
 };
 
 /// Brings the pipeline to the point where its stream runs.
@@ -28,6 +29,7 @@ pub async fn start(job: &Job) -> Result<Follow, PipelineError> {
     job.status.update(|figures| figures.state = State::Starting);
     let mut source = connect_source(job).await?;
     let selected = select_tables(job, &mut source).await?;
+    privileges::check(job, &mut source, &selected).await?;
     let found = slot::find(&mut source, &job.definition.slot).await.map_err(|error| PipelineError::source(&job.source_label(), error))?;
     check_slot(job, found.as_ref())?;
     let mut prepared = Vec::new();
@@ -40,7 +42,7 @@ pub async fn start(job: &Job) -> Result<Follow, PipelineError> {
     let claim = claim(job, &mut source, &mut prepared).await?;
     let epoch = claim.epoch;
     job.status.update(|figures| figures.epoch = epoch);
-    check_continuity(job, &claim, found.as_ref()).await?;
+    check_continuity(job, &mut source, &claim, found.as_ref()).await?;
     let publications = ensure_publications(job, &mut source, &selected).await?;
     let positions = reach_stream(job, &mut source, &mut prepared, &claim, &selected, &publications).await?;
     let binary = is_binary(&prepared);
@@ -88,13 +90,33 @@ async fn select_tables(job: &Job, source: &mut Connection) -> Result<Vec<Selecte
     relations.extend(schema::read_unsupported(source).await.map_err(failed)?);
     let mut selection = selection::select(&job.definition, &relations, published);
     selection.problems.extend(list_problems(&job.definition, &selection.tables, source.server_version()));
-    for name in &selection.left_out {
-        tracing::warn!(table = %name, "left out: a view, a foreign or an unlogged table has no change stream");
+    if let Some(left_out) = selection.says_left_out() {
+        tracing::warn!("{left_out}");
+    }
+    if selection.problems.is_empty() {
+        selection.problems = filter_problems(job, source, &selection.tables, &relations).await?;
     }
     match Problem::first(selection.problems) {
         Some(problem) => Err(PipelineError::Refused(problem)),
         None => Ok(selection.tables),
     }
+}
+
+async fn filter_problems(
+    job: &Job,
+    source: &mut Connection,
+    selected: &[Selected],
+    relations: &[Table],
+) -> Result<Vec<Problem>, PipelineError> {
+    let tree = PartitionTree::new(relations);
+    let mut problems = Vec::new();
+    for selected in selected {
+        let Some(filter) = &selected.filter else { continue };
+        let verdict = filter::probe(source, &selected.table.table_name(), filter).await;
+        let verdict = verdict.map_err(|error| PipelineError::source(&job.source_label(), error))?;
+        problems.extend(selection::filter_problems(selected, &verdict, &tree));
+    }
+    Ok(problems)
 }
 
 /// A publication of the user's is used as it is, and must be there before anything is made.

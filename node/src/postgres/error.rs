@@ -5,6 +5,7 @@ pub mod sqlstate {
     pub const DIVISION_BY_ZERO: &str = "22012";
     pub const INVALID_TEXT_REPRESENTATION: &str = "22P02";
     pub const DUPLICATE_DATABASE_OBJECT: [&str; 4] = ["42710", "42P06", "42P07", "23505"];
+    pub const INVALID_SCHEMA_NAME: &str = "3F000";
     pub const UNDEFINED_TABLE: &str = "42P01";
     pub const OBJECT_IN_USE: &str = "55006";
     pub const UNDEFINED_OBJECT: &str = "42704";

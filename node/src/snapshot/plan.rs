@@ -71,7 +71,7 @@ fn copy_out(table: &CopyTable, piece: &Piece, range: Option<(u64, Option<u64>)>)
         conditions.push(format!("ctid >= '({from},0)'"));
         conditions.extend(to.map(|to| format!("ctid < '({to},0)'")));
     }
-    conditions.extend(table.filter.iter().map(|filter| format!("({filter})")));
+    conditions.extend(table.filter.iter().map(|filter| format!("(\n{filter}\n)")));
     let name = qualified(&piece.schema, &piece.name);
     let columns = table.columns_sql.join(", ");
     let format = if table.binary { "binary" } else { "text" };
@@ -111,7 +111,7 @@ mod tests {
         let parts = parts(&[table]);
         assert_eq!(
             parts[0].copy_out,
-            "COPY (SELECT \"id\" FROM ONLY \"public\".\"t\" WHERE ctid >= '(0,0)' AND ctid < '(4096,0)' AND (id > 0)) \
+            "COPY (SELECT \"id\" FROM ONLY \"public\".\"t\" WHERE ctid >= '(0,0)' AND ctid < '(4096,0)' AND (\nid > 0\n)) \
              TO STDOUT (FORMAT binary)"
         );
         assert_eq!(parts[1].number, 1);

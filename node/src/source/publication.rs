@@ -107,7 +107,8 @@ fn table_sql(table: &Published) -> String {
         sql.push_str(&format!(" ({columns})"));
     }
     if let Some(filter) = &table.filter {
-        sql.push_str(&format!(" WHERE ({filter})"));
+        // On lines of its own, so that a comment in it ends with it.
+        sql.push_str(&format!(" WHERE (\n{filter}\n)"));
     }
     sql
 }
@@ -127,7 +128,7 @@ mod tests {
         let wanted = Publication { name: "rosetta_shop".into(), tables: vec![table], inserts_only: false, is_exclusive: true };
         assert_eq!(
             create_sql(&wanted),
-            "CREATE PUBLICATION \"rosetta_shop\" FOR TABLE ONLY \"public\".\"or\"\"ders\" (\"id\", \"total\") WHERE (total > 0) \
+            "CREATE PUBLICATION \"rosetta_shop\" FOR TABLE ONLY \"public\".\"or\"\"ders\" (\"id\", \"total\") WHERE (\ntotal > 0\n) \
              WITH (publish = 'insert, update, delete, truncate', publish_via_partition_root = true)"
         );
     }

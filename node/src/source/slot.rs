@@ -41,15 +41,30 @@ pub enum Discontinuity {
     OtherDatabase { expected: String, found: String },
     #[error("the destination's position belongs to slot {expected}, but the file names slot {found}")]
     OtherSlot { expected: String, found: String },
+    #[error(
+        "the source stands at {current}, behind the destination's position {position}: it was restored from a backup, and \
+         what the destination has of the time after it is no longer the source's"
+    )]
+    SourceBehind { current: Lsn, position: Lsn },
     #[error("the source went from timeline {from} to {to} and lost what lay after {branched}; the destination is at {position}")]
     TimelineDiverged { from: u32, to: u32, branched: Lsn, position: Lsn },
+}
+
+/// What a source is, and how far its log and a slot of its are.
+#[derive(Debug, Clone, Copy)]
+pub struct Standing<'a> {
+    pub origin: &'a Origin,
+    pub slot: Option<&'a Slot>,
+    /// The end of its log.
+    pub current: Lsn,
 }
 
 /// Whether a stream can go on from `position`, which was taken at `expected`.
 ///
 /// # Errors
 /// What breaks the continuity.
-pub fn check_continuity(expected: &Origin, found: &Origin, slot: Option<&Slot>, position: Lsn) -> Result<(), Discontinuity> {
+pub fn check_continuity(expected: &Origin, source: Standing<'_>, position: Lsn) -> Result<(), Discontinuity> {
+    let Standing { origin: found, slot, current } = source;
     let pair = |expected: &str, found: &str| (expected.to_owned(), found.to_owned());
     if expected.system_id != found.system_id {
         let (expected, found) = pair(&expected.system_id, &found.system_id);
@@ -62,6 +77,9 @@ pub fn check_continuity(expected: &Origin, found: &Origin, slot: Option<&Slot>, 
     if expected.slot != found.slot {
         let (expected, found) = pair(&expected.slot, &found.slot);
         return Err(Discontinuity::OtherSlot { expected, found });
+    }
+    if position > current {
+        return Err(Discontinuity::SourceBehind { current, position });
     }
     let name = || found.slot.clone();
     let Some(slot) = slot else { return Err(Discontinuity::SlotLost { slot: name(), position }) };
@@ -89,6 +107,17 @@ pub async fn identify(replication: &mut Connection, slot: &str) -> Result<Origin
         database: row.text(3)?.to_owned(),
         slot: slot.to_owned(),
     })
+}
+
+/// The end of the source's log.
+///
+/// # Errors
+/// The server's.
+pub async fn current_position(source: &mut Connection) -> Result<Lsn, PgError> {
+    let sql = "SELECT CASE WHEN pg_catalog.pg_is_in_recovery() THEN pg_catalog.pg_last_wal_replay_lsn() \
+               ELSE pg_catalog.pg_current_wal_lsn() END";
+    let rows = source.simple(sql).await?;
+    rows.first().ok_or_else(|| PgError::protocol("no position of the log"))?.parse(0)
 }
 
 /// Where the source's history left timeline `from`; None when it did not.
@@ -173,20 +202,31 @@ mod tests {
         Slot { plugin, database, is_active: false, confirmed: Some(Lsn(confirmed)), wal_status: "reserved".into() }
     }
 
+    fn check(slot: Option<&Slot>, origin_now: &Origin, current: u64) -> Result<(), Discontinuity> {
+        let standing = Standing { origin: origin_now, slot, current: Lsn(current) };
+        check_continuity(&origin(), standing, Lsn(5))
+    }
+
     #[test]
     fn a_slot_at_or_behind_the_checkpoint_continues_it() {
-        assert_eq!(check_continuity(&origin(), &origin(), Some(&slot(5)), Lsn(5)), Ok(()));
-        assert_eq!(check_continuity(&origin(), &origin(), Some(&slot(4)), Lsn(5)), Ok(()));
+        assert_eq!(check(Some(&slot(5)), &origin(), 5), Ok(()));
+        assert_eq!(check(Some(&slot(4)), &origin(), 9), Ok(()));
     }
 
     #[test]
     fn whatever_leaves_a_gap_is_refused() {
-        let check = |slot: Option<&Slot>, found: &Origin| check_continuity(&origin(), found, slot, Lsn(5)).unwrap_err();
+        let check = |slot: Option<&Slot>, found: &Origin| check(slot, found, 9).unwrap_err();
         assert!(matches!(check(None, &origin()), Discontinuity::SlotLost { .. }));
         assert!(matches!(check(Some(&slot(6)), &origin()), Discontinuity::SlotAhead { .. }));
         let lost = Slot { wal_status: "lost".into(), ..slot(5) };
         assert!(matches!(check(Some(&lost), &origin()), Discontinuity::SlotInvalid { .. }));
         let moved = Origin { system_id: "8".into(), ..origin() };
         assert!(matches!(check(Some(&slot(5)), &moved), Discontinuity::OtherSystem { .. }));
+    }
+
+    #[test]
+    fn a_source_that_went_back_is_refused() {
+        let restored = Discontinuity::SourceBehind { current: Lsn(4), position: Lsn(5) };
+        assert_eq!(check(Some(&slot(3)), &origin(), 4), Err(restored));
     }
 }

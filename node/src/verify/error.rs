@@ -17,10 +17,13 @@ pub enum Error {
     )]
     NoSlot { pipeline: String, slot: String },
     #[error(
-        "pipeline \"{pipeline}\" is {} and did not reach {wanted} within {seconds} s (slot \"{slot}\" is at {reached}); \
-         {}, or pass --timeout 0 to compare as it is",
-        if *.is_running { "behind" } else { "not running" },
-        if *.is_running { "wait, or pass a longer --timeout" } else { "start the pipeline" }
+        "pipeline \"{pipeline}\" is not running, and slot \"{slot}\" holds changes that its destinations do not have; \
+         start the pipeline, or pass --timeout 0 to compare as it is"
     )]
-    Late { pipeline: String, slot: String, is_running: bool, wanted: Lsn, reached: Lsn, seconds: u64 },
+    Pending { pipeline: String, slot: String },
+    #[error(
+        "pipeline \"{pipeline}\" is behind and did not reach {wanted} within {seconds} s (slot \"{slot}\" is at {reached}); \
+         wait, or pass a longer --timeout, or --timeout 0 to compare as it is"
+    )]
+    Late { pipeline: String, slot: String, wanted: Lsn, reached: Lsn, seconds: u64 },
 }

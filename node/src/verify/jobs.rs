@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{
     config::{Pipeline, Publish},
-    pipeline::selection::{Route, Selected, select},
+    pipeline::selection::{self, Route, Selected, select},
     schema::{Column, Generated, Table, TableKind, TableName},
 };
 
@@ -50,6 +50,16 @@ pub(super) fn arrivals(wanted: Wanted<'_>, source: &Catalog) -> Vec<(Selected, R
         arrivals.extend(here.into_iter().map(|route| (selected.clone(), route)));
     }
     arrivals
+}
+
+/// The names of the publications that the pipeline reads.
+pub(super) fn publications(pipeline: &Pipeline, source: &Catalog) -> Vec<String> {
+    if let Some(name) = &pipeline.publication {
+        return vec![name.clone()];
+    }
+    let selection = select(pipeline, &source.tables, Publish::All);
+    let made = selection::publications(&pipeline.source, &pipeline.name, &selection.tables).unwrap_or_default();
+    made.into_iter().map(|publication| publication.name).collect()
 }
 
 /// How to compare one route, or the report that says why it cannot be compared.

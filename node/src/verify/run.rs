@@ -6,7 +6,7 @@ use std::{
 use super::{
     Error,
     compare::Side,
-    jobs::{Catalog, Wanted, arrivals, job},
+    jobs::{Catalog, Wanted, arrivals, job, publications},
     report::{Report, TableReport},
     servers::{Place, Servers},
     table::Job,
@@ -78,12 +78,13 @@ async fn compare_pair(
     to: Endpoint<'_>,
     options: &Options,
 ) -> Result<Vec<TableReport>, Error> {
-    let place = Place::new(pipeline, to.name, options.timeout);
+    let mut place = Place::new(pipeline, to.name, options.timeout);
     let parse = |side, url: &Secret| PgUrl::parse(url.expose()).map_err(|cause| place.error(side, cause));
     let (source_url, destination_url) = (parse(Side::Source, from.url)?, parse(Side::Destination, to.url)?);
     let wanted = Wanted { pipeline, destination: to.name, show_values: options.show_values };
 
     let (source, destination) = read_catalogs(wanted, &place, &source_url, &destination_url).await?;
+    place.publications = publications(pipeline, &source);
     let (mut jobs, mut reports) = (Vec::new(), Vec::new());
     for arrival in arrivals(wanted, &source) {
         match job(wanted, &arrival, &source, &destination) {

@@ -6,7 +6,7 @@ use tokio::time::{Instant, sleep, timeout};
 use super::{Error, compare::Side};
 use crate::{
     config::Pipeline,
-    postgres::{Connection, PgError, PgUrl, Row, Session},
+    postgres::{Connection, PgError, PgUrl, Row, Session, ident, sqlstate},
 };
 
 /// How often the slot is asked how far it is. A running pipeline confirms within milliseconds to seconds.
@@ -15,6 +15,9 @@ const POLL_INTERVAL: Duration = Duration::from_millis(50);
 /// How long a pair of snapshots serves further tables. Longer, the source could not vacuum; shorter, many small tables
 /// would each wait for the slot.
 const SNAPSHOT_AGE: Duration = Duration::from_secs(5);
+
+/// Messages after which a look into a slot at rest ends.
+const PEEK_LIMIT: usize = 1000;
 
 /// Row security must fail instead of hiding rows; compiling expressions costs more than it gains here.
 const BEGIN: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET LOCAL row_security = off; \
@@ -37,6 +40,8 @@ pub(super) struct Place {
     pub(super) source: String,
     pub(super) destination: String,
     pub(super) slot: String,
+    /// What the slot is read with.
+    pub(super) publications: Vec<String>,
     /// Zero: do not wait for the destination.
     pub(super) wait: Duration,
 }
@@ -48,6 +53,7 @@ impl Place {
             source: pipeline.source.clone(),
             destination: destination.to_owned(),
             slot: pipeline.slot.clone(),
+            publications: Vec::new(),
             wait,
         }
     }
@@ -142,45 +148,77 @@ impl Servers {
         Ok((both.0.map_err(|cause| (Side::Source, cause))?, both.1.map_err(|cause| (Side::Destination, cause))?))
     }
 
-    /// Waits until the slot has confirmed `position`: Rosetta confirms only what every destination has stored.
+    /// Waits until the slot has confirmed `position`: Rosetta confirms only what every destination has stored. Without a
+    /// reader the slot stays where it is, and serves only if nothing of this pipeline's lies between.
     async fn wait_for(&mut self, position: Lsn) -> Result<(), Error> {
         let source = |cause| Error::Source { name: self.place.source.clone(), cause };
         // On an idle source nothing else would move the slot past the position.
         let emit = "SELECT pg_logical_emit_message(true, 'rosetta', 'verify')";
         self.control.simple(emit).await.map_err(source)?;
-        let mut last = SlotState { reached: Lsn::ZERO, is_running: false };
+        let mut reached = Lsn::ZERO;
         let waited = timeout(self.place.wait, async {
             loop {
                 match read_slot(&mut self.control, &self.place.slot).await? {
-                    Some(state) if state.reached >= position => return Ok(true),
-                    Some(state) => last = state,
-                    None => return Ok(false),
+                    None => return Ok(Waited::NoSlot),
+                    Some(slot) if slot.reached >= position => return Ok(Waited::Reached),
+                    Some(slot) if slot.is_read => reached = slot.reached,
+                    Some(_) => match pending(&mut self.control, &self.place, position).await? {
+                        Some(true) => return Ok(Waited::Pending),
+                        Some(false) => return Ok(Waited::Reached),
+                        None => {} // a reader was faster, or the other worker asks the same
+                    },
                 }
                 sleep(POLL_INTERVAL).await;
             }
         });
         let (pipeline, slot) = (self.place.pipeline.clone(), self.place.slot.clone());
         match waited.await {
-            Ok(Ok(true)) => Ok(()),
-            Ok(Ok(false)) => Err(Error::NoSlot { pipeline, slot }),
+            Ok(Ok(Waited::Reached)) => Ok(()),
+            Ok(Ok(Waited::NoSlot)) => Err(Error::NoSlot { pipeline, slot }),
+            Ok(Ok(Waited::Pending)) => Err(Error::Pending { pipeline, slot }),
             Ok(Err(cause)) => Err(self.place.error(Side::Source, cause)),
             Err(_) => {
-                let SlotState { reached, is_running } = last;
-                let seconds = self.place.wait.as_secs();
-                Err(Error::Late { pipeline, slot, is_running, wanted: position, reached, seconds })
+                Err(Error::Late { pipeline, slot, wanted: position, reached, seconds: self.place.wait.as_secs() })
             }
         }
     }
 }
 
+enum Waited {
+    Reached,
+    NoSlot,
+    /// Nobody reads the slot, and it holds changes.
+    Pending,
+}
+
 struct SlotState {
     reached: Lsn,
-    is_running: bool,
+    is_read: bool,
 }
 
 async fn read_slot(control: &mut Connection, slot: &str) -> Result<Option<SlotState>, PgError> {
     let sql = "SELECT coalesce(confirmed_flush_lsn, '0/0'), active FROM pg_replication_slots WHERE slot_name = $1";
     let rows = control.query(sql, &[Some(slot)]).await?;
-    let state = |row: &Row| Ok(SlotState { reached: row.parse(0)?, is_running: row.is_true(1) });
+    let state = |row: &Row| Ok(SlotState { reached: row.parse(0)?, is_read: row.is_true(1) });
     rows.first().map(state).transpose()
+}
+
+/// Whether the slot holds changes of rows up to `position`; None while another session uses it.
+///
+/// Decoding stops after the first transactions that say something. PostgreSQL 14 says begin and commit of empty ones
+/// too, so that only the kinds of the messages tell (docs, "Logical Replication Message Formats").
+async fn pending(control: &mut Connection, place: &Place, position: Lsn) -> Result<Option<bool>, PgError> {
+    let sql = format!(
+        "SELECT coalesce(bool_or(chr(get_byte(data, 0)) IN ('I', 'U', 'D', 'T')), false) OR count(*) >= {PEEK_LIMIT} \
+           FROM pg_logical_slot_peek_binary_changes($1, $2::pg_lsn, {PEEK_LIMIT}, \
+                'proto_version', '1', 'publication_names', $3)"
+    );
+    let publications = place.publications.iter().map(|name| ident(name)).collect::<Vec<_>>().join(",");
+    let position = position.to_string();
+    let parameters = [place.slot.as_str(), &position, &publications].map(Some);
+    match control.query(&sql, &parameters).await {
+        Ok(rows) => Ok(Some(rows.first().is_none_or(|row| row.is_true(0)))),
+        Err(error) if error.code() == Some(sqlstate::OBJECT_IN_USE) => Ok(None),
+        Err(error) => Err(error),
+    }
 }

@@ -39,8 +39,12 @@ impl Installation {
         }
     }
 
-    /// Fills the new folder `data` with a fresh database cluster.
-    pub(super) fn create_cluster(&self, data: &Path) {
+    /// Fills the new folder `data` with a fresh database cluster: usually a copy of the template, which has the
+    /// template's system identifier.
+    pub(super) fn create_cluster(&self, data: &Path, own_identity: bool) {
+        if own_identity {
+            return self.initdb(data);
+        }
         let template = self.template();
         let copied = Command::new("cp").arg("-a").arg("--reflink=auto").arg(template).arg(data).status();
         assert!(copied.is_ok_and(|s| s.success()), "copy {} to {}", self.template().display(), data.display());

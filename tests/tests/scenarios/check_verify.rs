@@ -75,6 +75,30 @@ async fn verify_names_the_rows_that_differ() {
 }
 
 #[tokio::test]
+async fn verify_says_at_once_that_changes_wait_for_a_stopped_pipeline() {
+    let pair = Pair::start().await;
+    pair.source.sql(DB, "create table t (id int primary key); create table other (id int)").await;
+    let config = pair.config(&["public.t"], "");
+    let file = file(&pair, &config);
+    let mut rosetta = pair.rosetta("rosetta", &config);
+    pair.settle(&Table::all(&["public.t"])).await;
+    rosetta.sigterm();
+    rosetta.wait_exit(SOON).await;
+    pair.source.sql(DB, "insert into other select generate_series(1, 5000)").await;
+    let answer = run(&["verify", "--config", &file], &[]).await;
+    assert_eq!(answer.code, Some(0), "what is not replicated does not matter: {answer:?}");
+    pair.source.sql(DB, "insert into t values (1)").await;
+    let begun = std::time::Instant::now();
+    let answer = run(&["verify", "--config", &file], &[]).await;
+    assert_ne!(answer.code, Some(0), "{answer:?}");
+    assert!(begun.elapsed() < std::time::Duration::from_secs(20), "it waited");
+    assert!(answer.stderr.contains("not running") && answer.stderr.contains("--timeout 0"), "{answer:?}");
+    let answer = run(&["verify", "--config", &file, "--timeout", "0"], &[]).await;
+    assert_ne!(answer.code, Some(0), "{answer:?}");
+    assert!(answer.stdout.contains("missing"), "{answer:?}");
+}
+
+#[tokio::test]
 async fn verify_compares_both_sides_at_one_position_under_load() {
     use rosetta_tests::workload::{self, Workload};
     let pair = Pair::start().await;

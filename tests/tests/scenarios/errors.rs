@@ -188,6 +188,16 @@ async fn a_table_that_may_not_be_read_is_named() {
 }
 
 #[tokio::test]
+async fn a_table_that_may_not_be_published_is_named() {
+    let pair = one_table().await;
+    let role = format!("create role app login replication; grant create on database {DB} to app; grant select on t to app");
+    pair.source.sql(DB, &role).await;
+    let config = one_pipeline(&pair.source.url_as("app", DB), &pair.destination.url(DB), &["public.*"], "");
+    refuses(&mut pair.rosetta("rosetta", &config), &["main", "public.t", "app", "owner"]).await;
+    source_untouched(&pair.source).await;
+}
+
+#[tokio::test]
 async fn tables_that_match_nothing_are_refused() {
     let pair = one_table().await;
     let mut rosetta = pair.rosetta("rosetta", &pair.config(&["public.t", "public.absent"], ""));
@@ -202,6 +212,32 @@ async fn what_has_no_change_stream_is_refused() {
     let mut rosetta = pair.rosetta("rosetta", &pair.config(&["public.fleeting"], ""));
     refuses(&mut rosetta, &["fleeting", "unlogged"]).await;
     source_untouched(&pair.source).await;
+}
+
+#[tokio::test]
+async fn what_has_no_change_stream_is_left_out_of_a_pattern() {
+    let pair = one_table().await;
+    pair.source.sql(DB, "create unlogged table fleeting (id int primary key)").await;
+    let mut rosetta = pair.rosetta("rosetta", &pair.config(&["public.*"], ""));
+    pair.settle(&Table::all(&["public.t"])).await;
+    says(&mut rosetta, &["fleeting", "left out"]).await;
+    assert_eq!(pair.destination.value(DB, "select to_regclass('public.fleeting')").await, "");
+}
+
+#[tokio::test]
+async fn a_filter_that_is_no_condition_is_refused() {
+    let pair = one_table().await;
+    for filter in ["id + 1", "nothing > 0", "id > 0) where (true", "random() > 0.5", "id > 0 -- and so on"] {
+        let route = format!("[[pipeline.table]]\nname = \"public.t\"\nfilter = \"{filter}\"");
+        let folder = format!("rosetta{}", filter.len());
+        let mut rosetta = pair.rosetta(&folder, &pair.config(&["public.t"], &route));
+        if filter.contains("--") {
+            pair.settle(&Table::all(&["public.t"])).await;
+        } else {
+            refuses(&mut rosetta, &["public.t", "filter"]).await;
+            source_untouched(&pair.source).await;
+        }
+    }
 }
 
 /// In a publication with such a filter, the owner's own UPDATEs would fail.
@@ -277,12 +313,19 @@ async fn a_slot_ahead_of_the_checkpoint_needs_a_resync() {
 #[tokio::test]
 async fn another_server_at_the_same_address_needs_a_resync() {
     let (pair, _) = stopped_pair().await;
-    let impostor = Postgres::start(Options::default()).await;
+    let impostor = Postgres::start(Options::default().own_identity()).await;
     impostor
         .sql(DB, "create table t (id int primary key, v text); insert into t values (5, 'of another server')")
         .await;
     impostor.sql(DB, &format!("select pg_create_logical_replication_slot('{SLOT}', 'pgoutput')")).await;
     let config = one_pipeline(&impostor.url(DB), &pair.destination.url(DB), &["public.*"], "");
+    needs_resync(&pair, &config).await;
+}
+
+#[tokio::test]
+async fn a_source_from_before_the_checkpoint_needs_a_resync() {
+    let (pair, config) = stopped_pair().await;
+    pair.destination.sql(DB, "update rosetta.checkpoint set commit_lsn = commit_lsn + 1000000000").await;
     needs_resync(&pair, &config).await;
 }
 
