@@ -15,7 +15,7 @@ use crate::{
     destination::postgres::{Phase, checkpoint},
     postgres::{Connection, Session, ident, qualified},
     schema::{TargetTable, Transfer},
-    snapshot::{CopyJob, CopyOwner, CopyTable, Piece, copy_all},
+    snapshot::{CopyJob, CopyOwner, CopyTable, Piece, are_complete, copy_all},
     source::{
         publication,
         slot::{self, NewSlot, Slot},
@@ -48,17 +48,19 @@ pub(super) async fn reach_stream(
         snapshot = Some(made);
     }
     let begin = begin.ok_or_else(|| PipelineError::Internal(format!("slot {name} has no position")))?;
-    let needs_copy = job.definition.snapshot == SnapshotMode::Initial && claim.taken.iter().any(|taken| taken.phase != Phase::Streaming);
     let mut positions = Vec::new();
-    if needs_copy {
+    let lacking = lacking_copies(job, prepared, claim).await?;
+    if lacking.contains(&true) {
         let snapshot = match snapshot {
             Some(made) => made,
             // The snapshot of the first try is gone with its session; what is left is copied from a new one.
             None => slot::create(&mut replication, &temporary_name(name), true, true).await.map_err(failed)?,
         };
-        for (destination, taken) in prepared.iter_mut().zip(&claim.taken) {
+        for ((destination, taken), is_lacking) in prepared.iter_mut().zip(&claim.taken).zip(lacking) {
             if taken.phase != Phase::Streaming {
                 enter(destination, job, claim, Phase::Copying, taken.positions.first().copied().flatten().unwrap_or(begin)).await?;
+            }
+            if is_lacking {
                 Box::pin(copy(job, source, destination, claim, selected, &snapshot)).await?;
             }
         }
@@ -75,6 +77,23 @@ pub(super) async fn reach_stream(
         positions.push(vec![begin; job.definition.apply_workers]);
     }
     Ok(positions)
+}
+
+/// Which destinations lack the copy of a table: all of a new pipeline's, and those of a pipeline whose file
+/// names more tables than before.
+async fn lacking_copies(job: &Job, prepared: &mut [Prepared], claim: &Claim) -> Result<Vec<bool>, PipelineError> {
+    let mut lacking = Vec::new();
+    for destination in prepared {
+        let targets = destination.tables.iter().map(|(_, table)| qualified(&table.target_schema, &table.target_name));
+        let targets: Vec<_> = targets.collect();
+        let (pipeline, name) = (job.definition.name.clone(), destination.name.clone());
+        let owner = CopyOwner { pipeline, destination: name, epoch: claim.epoch };
+        let is_complete = are_complete(&mut destination.session, &owner, &targets)
+            .await
+            .map_err(|error| PipelineError::destination(&destination.label(), error))?;
+        lacking.push(job.definition.snapshot == SnapshotMode::Initial && !is_complete);
+    }
+    Ok(lacking)
 }
 
 fn temporary_name(slot: &str) -> String {

@@ -33,8 +33,9 @@ const GATHER: Duration = Duration::from_millis(10);
 const TICK: Duration = Duration::from_secs(1);
 /// The source is asked for a sign of life when it was silent for so long…
 const SILENCE_ASK: Duration = Duration::from_secs(5);
-/// …and given up when it stays silent.
-const SILENCE_END: Duration = Duration::from_secs(20);
+/// …and given up when it stays silent. A WAL sender that decodes a large transaction of which nothing is
+/// published answers only after half of wal_sender_timeout, 30 s by default.
+const SILENCE_END: Duration = Duration::from_secs(60);
 /// Between two confirmations while changes flow.
 const CONFIRM_EVERY: Duration = Duration::from_millis(100);
 /// Log of no interest that is read before the checkpoint is moved for it.

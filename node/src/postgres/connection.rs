@@ -16,6 +16,7 @@ use tokio::{
 use super::{
     PgError, PgUrl, ServerError, SslMode, auth,
     frame::{bytes_needed, next_frame},
+    silence::{SILENCE, Silence},
     stream::Stream,
     tls,
 };
@@ -48,12 +49,19 @@ pub struct Session {
     pub replication: bool,
     /// The schemas in which unqualified names are looked for; none on a source.
     pub search_path: String,
+    /// Only asks about another session.
+    pub(crate) is_probe: bool,
 }
 
 impl Session {
     /// A session for plain SQL.
     pub fn sql(application_name: impl Into<String>) -> Session {
-        Session { application_name: application_name.into(), replication: false, search_path: String::new() }
+        let application_name = application_name.into();
+        Session { application_name, replication: false, search_path: String::new(), is_probe: false }
+    }
+
+    pub(super) fn probe() -> Session {
+        Session { is_probe: true, ..Session::sql("rosetta:probe") }
     }
 
     /// A session that can stream a slot.
@@ -70,6 +78,8 @@ pub struct Connection {
     server: String,
     server_version: u32,
     backend_pid: i32,
+    /// How to ask the server about this session while it is silent; None for the session that asks.
+    url: Option<PgUrl>,
 }
 
 impl Connection {
@@ -91,11 +101,13 @@ impl Connection {
             server: url.server(),
             server_version: 0,
             backend_pid: 0,
+            url: None,
         };
         connection.send_startup(url, session)?;
         connection.flush().await?;
         auth::log_in(&mut connection, url).await?;
         connection.finish_startup().await?;
+        connection.url = (!session.is_probe).then(|| url.clone());
         Ok(connection)
     }
 
@@ -164,8 +176,21 @@ impl Connection {
         self.read.advance(count.min(self.read.len()));
     }
 
-    /// Reads what has arrived, waiting for at least one byte. Cancel-safe.
+    /// Reads what has arrived, waiting for at least one byte. Cancel-safe. A long silence is looked into.
+    ///
+    /// # Errors
+    /// The connection was lost, or leads nowhere any more.
     pub async fn fill(&mut self) -> Result<usize, PgError> {
+        let mut silence = Silence::default();
+        loop {
+            match timeout(SILENCE, self.fill_now()).await {
+                Ok(result) => return result,
+                Err(_) => silence.look_into(self.url.as_ref(), self.backend_pid).await?,
+            }
+        }
+    }
+
+    async fn fill_now(&mut self) -> Result<usize, PgError> {
         if self.read.capacity() - self.read.len() < READ_ROOM / 8 {
             let message = bytes_needed(&self.read, 0).saturating_sub(self.read.len());
             self.read.reserve(message.clamp(READ_ROOM, 16 * READ_ROOM));
@@ -178,7 +203,22 @@ impl Connection {
 
     /// Sends everything in `out`, reading meanwhile, so that a server that blocks on its answers cannot
     /// block us on our requests.
+    ///
+    /// # Errors
+    /// As `fill`.
     pub async fn flush(&mut self) -> Result<(), PgError> {
+        let mut silence = Silence::default();
+        loop {
+            let before = self.out.len();
+            match timeout(SILENCE, self.flush_now()).await {
+                Ok(result) => return result,
+                Err(_) if self.out.len() < before => silence = Silence::default(),
+                Err(_) => silence.look_into(self.url.as_ref(), self.backend_pid).await?,
+            }
+        }
+    }
+
+    async fn flush_now(&mut self) -> Result<(), PgError> {
         let Connection { stream, read, out, .. } = self;
         poll_fn(|cx| {
             loop {

@@ -8,6 +8,7 @@ mod error;
 mod frame;
 mod query;
 mod quote;
+mod silence;
 mod stream;
 mod tls;
 mod url;

@@ -10,7 +10,7 @@ use super::{
     marks::{self, TargetCopy},
     plan::{CopyTable, Part, parts, table_parts},
 };
-pub use super::marks::{CopyOwner, stream_starts};
+pub use super::marks::{CopyOwner, are_complete, stream_starts};
 use crate::{
     destination::postgres::open_session,
     pipeline::status::Status,

@@ -51,6 +51,15 @@ pub async fn stream_starts(connection: &mut Connection, owner: &CopyOwner) -> Re
     Ok(read(connection, owner).await?.into_iter().map(|(target, copy)| (target, copy.snapshot_lsn)).collect())
 }
 
+/// Whether all of these targets (quoted names) were copied completely.
+///
+/// # Errors
+/// The destination's.
+pub async fn are_complete(connection: &mut Connection, owner: &CopyOwner, targets: &[String]) -> Result<bool, PgError> {
+    let copies = read(connection, owner).await?;
+    Ok(targets.iter().all(|target| copies.get(target).is_some_and(TargetCopy::is_complete)))
+}
+
 /// Begins the copy of a target anew, in a transaction of the caller's: what an earlier try left is removed.
 pub(super) async fn begin(
     connection: &mut Connection,

@@ -4,5 +4,5 @@ mod copy;
 mod marks;
 mod plan;
 
-pub use copy::{CopyError, CopyJob, CopyOwner, copy_all, stream_starts};
+pub use copy::{CopyError, CopyJob, CopyOwner, are_complete, copy_all, stream_starts};
 pub use plan::{CopyTable, Piece};
