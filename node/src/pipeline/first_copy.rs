@@ -48,7 +48,8 @@ pub(super) async fn reach_stream(
         snapshot = Some(made);
     }
     let begin = begin.ok_or_else(|| PipelineError::Internal(format!("slot {name} has no position")))?;
-    let needs_copy = job.definition.snapshot == SnapshotMode::Initial && claim.taken.iter().any(|taken| taken.phase != Phase::Streaming);
+    let needs_copy = job.definition.snapshot == SnapshotMode::Initial
+        && claim.taken.iter().any(|taken| taken.phase != Phase::Streaming);
     let mut positions = Vec::new();
     if needs_copy {
         let snapshot = match snapshot {
@@ -58,7 +59,14 @@ pub(super) async fn reach_stream(
         };
         for (destination, taken) in prepared.iter_mut().zip(&claim.taken) {
             if taken.phase != Phase::Streaming {
-                enter(destination, job, claim, Phase::Copying, taken.positions.first().copied().flatten().unwrap_or(begin)).await?;
+                enter(
+                    destination,
+                    job,
+                    claim,
+                    Phase::Copying,
+                    taken.positions.first().copied().flatten().unwrap_or(begin),
+                )
+                .await?;
                 Box::pin(copy(job, source, destination, claim, selected, &snapshot)).await?;
             }
         }
@@ -127,7 +135,13 @@ async fn abandon_publications(job: &Job, source: &mut Connection, publications: 
     }
 }
 
-async fn enter(destination: &mut Prepared, job: &Job, claim: &Claim, phase: Phase, position: Lsn) -> Result<(), PipelineError> {
+async fn enter(
+    destination: &mut Prepared,
+    job: &Job,
+    claim: &Claim,
+    phase: Phase,
+    position: Lsn,
+) -> Result<(), PipelineError> {
     let lane = (job.definition.name.as_str(), destination.name.as_str());
     let timeline = claim.origin.timeline;
     let owned = checkpoint::set_phase(&mut destination.session, lane, claim.epoch, phase, position, timeline)
@@ -164,7 +178,12 @@ async fn copy(
     Ok(copy_all(&copy, tables).await?)
 }
 
-async fn copy_table(job: &Job, source: &mut Connection, selected: &Selected, target: &TargetTable) -> Result<CopyTable, PipelineError> {
+async fn copy_table(
+    job: &Job,
+    source: &mut Connection,
+    selected: &Selected,
+    target: &TargetTable,
+) -> Result<CopyTable, PipelineError> {
     let table = &selected.table;
     let mut pieces = Vec::new();
     if selection::is_partitioned(table) {
@@ -190,4 +209,3 @@ async fn copy_table(job: &Job, source: &mut Connection, selected: &Selected, tar
         binary: target.columns.iter().all(|column| column.transfer == Transfer::Binary),
     })
 }
-

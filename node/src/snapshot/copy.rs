@@ -6,11 +6,11 @@ use std::sync::{
 use rosetta_proto::Lsn;
 use tokio::task::JoinSet;
 
+pub use super::marks::{CopyOwner, stream_starts};
 use super::{
     marks::{self, TargetCopy},
     plan::{CopyTable, Part, parts, table_parts},
 };
-pub use super::marks::{CopyOwner, stream_starts};
 use crate::{
     destination::postgres::open_session,
     pipeline::status::Status,
@@ -130,7 +130,8 @@ async fn begin_table(
 /// One pair of connections takes parts until none are left.
 async fn copy_parts(job: CopyJob, queue: Arc<Queue>) -> Result<(), CopyError> {
     let source_failed = |error| CopyError::Source { server: job.source.server(), error };
-    let mut source = Connection::connect(&job.source, &Session::sql(application_name(&job))).await.map_err(source_failed)?;
+    let mut source =
+        Connection::connect(&job.source, &Session::sql(application_name(&job))).await.map_err(source_failed)?;
     let begin = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET TRANSACTION SNAPSHOT ";
     source.simple(&format!("{begin}{}", literal(&job.snapshot))).await.map_err(source_failed)?;
     let mut destination = destination_session(&job).await?;
