@@ -101,7 +101,9 @@ fn shared_targets(subject: Subject<'_>, arrivals: &[Arrival<'_>]) -> Vec<Finding
     for arrival in arrivals {
         let target = &arrival.route.target;
         if let Some(first) = writers.insert(target, arrival) {
-            let writer = |arrival: &Arrival<'_>| format!("{} of pipeline {}", arrival.selected.table.table_name(), arrival.pipeline);
+            let writer = |arrival: &Arrival<'_>| {
+                format!("{} of pipeline {}", arrival.selected.table.table_name(), arrival.pipeline)
+            };
             let what = format!("table {target} is written from {} and from {}", writer(first), writer(arrival));
             findings.push(subject.problem(what, "give one of them another target in its [[pipeline.table]]"));
         }

@@ -9,9 +9,9 @@ use super::{
 };
 use crate::{
     config::Pipeline,
-    pipeline::selection::{PartitionTree, Selection, publications},
+    pipeline::selection::{Selection, publications},
     postgres::{ident, literal},
-    schema::{Table, TableKind, TableName},
+    schema::{PartitionTree, Table, TableKind, TableName},
     source::publication::Publication as Wanted,
 };
 

@@ -6,9 +6,9 @@ use super::{
 };
 use crate::{
     config::{Pipeline, Publish, SnapshotMode},
-    pipeline::selection::{PartitionTree, Problem, Selection, filter_problems, list_problems},
+    pipeline::selection::{Problem, Selection, filter_problems, list_problems},
     postgres::ident,
-    schema::Table,
+    schema::{PartitionTree, Table},
 };
 
 pub(super) fn findings(pipeline: &Pipeline, selection: &Selection, facts: &SourceFacts) -> Vec<Finding> {

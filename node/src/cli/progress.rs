@@ -41,7 +41,8 @@ impl Display {
 
 async fn draw(bars: &MultiProgress, statuses: Vec<Arc<Status>>) {
     let style = ProgressStyle::with_template("{spinner} {msg}").unwrap_or_else(|_| ProgressStyle::default_spinner());
-    let lines: Vec<_> = statuses.iter().map(|_| bars.add(ProgressBar::new_spinner().with_style(style.clone()))).collect();
+    let lines: Vec<_> =
+        statuses.iter().map(|_| bars.add(ProgressBar::new_spinner().with_style(style.clone()))).collect();
     let mut rates: Vec<_> = statuses.iter().map(|_| Rate::default()).collect();
     loop {
         for ((status, line), rate) in statuses.iter().zip(&lines).zip(&mut rates) {

@@ -70,7 +70,8 @@ fn jobs(arguments: &Arguments) -> Result<Vec<Job>, String> {
     let definitions = Definitions::load(&arguments.config).map_err(|error| error.to_string())?;
     let settings = Settings::from_env(&|name| std::env::var(name).ok()).map_err(|error| error.to_string())?;
     let folder = arguments.data_dir.display();
-    std::fs::create_dir_all(&arguments.data_dir).map_err(|error| format!("cannot make the data folder '{folder}': {error}"))?;
+    std::fs::create_dir_all(&arguments.data_dir)
+        .map_err(|error| format!("cannot make the data folder '{folder}': {error}"))?;
     let ownership = Arc::new(InProcess::default());
     let job = |definition| {
         Job::new(&definitions, definition, &settings, Arc::clone(&ownership) as Arc<_>)
@@ -81,7 +82,8 @@ fn jobs(arguments: &Arguments) -> Result<Vec<Job>, String> {
 
 fn start_logging(format: LogFormat, display: &progress::Display) {
     let filter = EnvFilter::try_from_env("ROSETTA_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_target(false).with_writer(display.log_writer());
+    let builder =
+        tracing_subscriber::fmt().with_env_filter(filter).with_target(false).with_writer(display.log_writer());
     let is_terminal = std::io::IsTerminal::is_terminal(&std::io::stderr());
     match format {
         LogFormat::Text => builder.with_ansi(is_terminal).init(),

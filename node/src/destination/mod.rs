@@ -22,7 +22,9 @@ pub struct Applied {
 /// Why a destination did not apply a batch.
 #[derive(Debug, thiserror::Error)]
 pub enum DestinationError {
-    #[error("fenced: another process has taken this pipeline over (it wrote with epoch {epoch}, which is no longer the newest)")]
+    #[error(
+        "fenced: another process has taken this pipeline over (it wrote with epoch {epoch}, which is no longer the newest)"
+    )]
     Fenced { epoch: Epoch },
     #[error("{server}: {source}")]
     Postgres { server: String, source: PgError },

@@ -33,7 +33,11 @@ pub enum Segment {
     Net(Vec<TableChanges>),
     /// One by one, as the source did it.
     InOrder(Vec<TableChanges>),
-    Truncate { relations: Vec<Arc<SourceTable>>, restart_identity: bool, transaction: u32 },
+    Truncate {
+        relations: Vec<Arc<SourceTable>>,
+        restart_identity: bool,
+        transaction: u32,
+    },
 }
 
 /// A table as the stream describes it, with what the catalog adds.

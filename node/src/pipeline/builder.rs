@@ -47,7 +47,12 @@ impl BatchBuilder {
         Ok(())
     }
 
-    pub fn update(&mut self, table: &Arc<SourceTable>, old: Option<&Old<'_>>, new: Tuple<'_>) -> Result<(), MisfitError> {
+    pub fn update(
+        &mut self,
+        table: &Arc<SourceTable>,
+        old: Option<&Old<'_>>,
+        new: Tuple<'_>,
+    ) -> Result<(), MisfitError> {
         check_width(table, new)?;
         let mut filled = Vec::new();
         let mut new = new;
@@ -63,7 +68,9 @@ impl BatchBuilder {
             (RowKey::Columns(key), Some(old)) => !same_key(key, old.tuple, new),
             (RowKey::Columns(_), None) => false,
             (RowKey::WholeRow, Some(_)) => true,
-            (RowKey::WholeRow, None) | (RowKey::None, _) => return Err(misfit(table, "it has no identity to find the row by")),
+            (RowKey::WholeRow, None) | (RowKey::None, _) => {
+                return Err(misfit(table, "it has no identity to find the row by"));
+            }
         };
         let operation = if rekeyed { Operation::Rekey } else { Operation::Update };
         let old = old.map(|old| old.tuple).filter(|_| rekeyed);
@@ -144,7 +151,14 @@ impl BatchBuilder {
         self.batch.segments.push(Segment::InOrder(tables));
     }
 
-    fn push(&mut self, table: &Arc<SourceTable>, operation: Operation, old: Option<Tuple<'_>>, new: Tuple<'_>, has_unchanged: bool) {
+    fn push(
+        &mut self,
+        table: &Arc<SourceTable>,
+        operation: Operation,
+        old: Option<Tuple<'_>>,
+        new: Tuple<'_>,
+        has_unchanged: bool,
+    ) {
         let (sequence, transaction) = (self.sequence, self.transaction());
         self.sequence += 1;
         let changes = self.open_table(table);

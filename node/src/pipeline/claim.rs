@@ -24,19 +24,25 @@ pub(super) fn check_slot(job: &Job, found: Option<&Slot>) -> Result<(), Pipeline
     let name = &job.definition.slot;
     if slot.plugin != "pgoutput" {
         return Err(PipelineError::Refused(format!(
-            "slot {name} belongs to another program (its plugin is {}): name another one with slot = \"…\"", slot.plugin
+            "slot {name} belongs to another program (its plugin is {}): name another one with slot = \"…\"",
+            slot.plugin
         )));
     }
     if slot.database != job.source.database {
         return Err(PipelineError::Refused(format!(
-            "slot {name} belongs to database '{}': name another one with slot = \"…\"", slot.database
+            "slot {name} belongs to database '{}': name another one with slot = \"…\"",
+            slot.database
         )));
     }
     Ok(())
 }
 
 /// A slot that no destination knows of was not made by us, and may be anybody's.
-pub(super) fn check_unclaimed_slot(job: &Job, found: Option<&Slot>, prepared: &[Prepared]) -> Result<(), PipelineError> {
+pub(super) fn check_unclaimed_slot(
+    job: &Job,
+    found: Option<&Slot>,
+    prepared: &[Prepared],
+) -> Result<(), PipelineError> {
     let name = &job.definition.slot;
     let copies = job.definition.snapshot == SnapshotMode::Initial && !prepared.is_empty();
     if found.is_none() || !copies || prepared.iter().any(|destination| destination.known != Epoch::NONE) {
@@ -49,7 +55,11 @@ pub(super) fn check_unclaimed_slot(job: &Job, found: Option<&Slot>, prepared: &[
 }
 
 /// Takes the pipeline over at every destination, with one epoch for all, and ends what older owners left.
-pub(super) async fn claim(job: &Job, source: &mut Connection, prepared: &mut [Prepared]) -> Result<Claim, PipelineError> {
+pub(super) async fn claim(
+    job: &Job,
+    source: &mut Connection,
+    prepared: &mut [Prepared],
+) -> Result<Claim, PipelineError> {
     let server = job.source_label();
     let failed = |error| PipelineError::source(&server, error);
     let session = Session::replication(job.application_name(Epoch::NONE));
@@ -81,7 +91,8 @@ pub(super) async fn check_continuity(
     claim: &Claim,
     slot: Option<&Slot>,
 ) -> Result<(), PipelineError> {
-    let current = slot::current_position(source).await.map_err(|error| PipelineError::source(&job.source_label(), error))?;
+    let current =
+        slot::current_position(source).await.map_err(|error| PipelineError::source(&job.source_label(), error))?;
     let standing = Standing { origin: &claim.origin, slot, current };
     for taken in claim.taken.iter().filter(|taken| taken.phase != Phase::New) {
         for position in taken.positions.iter().copied().flatten() {
@@ -107,4 +118,3 @@ async fn check_timeline(job: &Job, taken: &TakenOver, claim: &Claim, position: L
     }
     Ok(())
 }
-

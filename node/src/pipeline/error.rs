@@ -61,13 +61,21 @@ impl PipelineError {
                 // What was read wrongly once may be read rightly from a new connection.
                 StreamError::Decode(_) => Severity::Transient,
             },
-            PipelineError::Intake(IntakeError::Misfit(MisfitError { .. }) | IntakeError::UnknownRelation(_)) => Severity::Permanent,
-            PipelineError::Destination { error: DestinationError::Fenced { .. } } | PipelineError::Fenced(_) => Severity::Fenced,
-            PipelineError::Destination { error: DestinationError::Postgres { source, .. } } => by(source.is_transient()),
+            PipelineError::Intake(IntakeError::Misfit(MisfitError { .. }) | IntakeError::UnknownRelation(_)) => {
+                Severity::Permanent
+            }
+            PipelineError::Destination { error: DestinationError::Fenced { .. } } | PipelineError::Fenced(_) => {
+                Severity::Fenced
+            }
+            PipelineError::Destination { error: DestinationError::Postgres { source, .. } } => {
+                by(source.is_transient())
+            }
             PipelineError::Schema(error) => by(error.is_transient()),
             PipelineError::Takeover(TakeoverError::Postgres(error)) => by(error.is_transient()),
             PipelineError::Takeover(TakeoverError::Raced) => Severity::Transient,
-            PipelineError::Takeover(TakeoverError::WorkersApart { .. }) | PipelineError::Refused(_) => Severity::Permanent,
+            PipelineError::Takeover(TakeoverError::WorkersApart { .. }) | PipelineError::Refused(_) => {
+                Severity::Permanent
+            }
             PipelineError::NeedsResync(_) => Severity::NeedsResync,
             PipelineError::Internal(_) => Severity::Transient,
         }

@@ -58,7 +58,14 @@ pub(super) async fn reach_stream(
         };
         for ((destination, taken), is_lacking) in prepared.iter_mut().zip(&claim.taken).zip(lacking) {
             if taken.phase != Phase::Streaming {
-                enter(destination, job, claim, Phase::Copying, taken.positions.first().copied().flatten().unwrap_or(begin)).await?;
+                enter(
+                    destination,
+                    job,
+                    claim,
+                    Phase::Copying,
+                    taken.positions.first().copied().flatten().unwrap_or(begin),
+                )
+                .await?;
             }
             if is_lacking {
                 Box::pin(copy(job, source, destination, claim, selected, &snapshot)).await?;
@@ -146,7 +153,13 @@ async fn abandon_publications(job: &Job, source: &mut Connection, publications: 
     }
 }
 
-async fn enter(destination: &mut Prepared, job: &Job, claim: &Claim, phase: Phase, position: Lsn) -> Result<(), PipelineError> {
+async fn enter(
+    destination: &mut Prepared,
+    job: &Job,
+    claim: &Claim,
+    phase: Phase,
+    position: Lsn,
+) -> Result<(), PipelineError> {
     let lane = (job.definition.name.as_str(), destination.name.as_str());
     let timeline = claim.origin.timeline;
     let owned = checkpoint::set_phase(&mut destination.session, lane, claim.epoch, phase, position, timeline)
@@ -183,7 +196,12 @@ async fn copy(
     Ok(copy_all(&copy, tables).await?)
 }
 
-async fn copy_table(job: &Job, source: &mut Connection, selected: &Selected, target: &TargetTable) -> Result<CopyTable, PipelineError> {
+async fn copy_table(
+    job: &Job,
+    source: &mut Connection,
+    selected: &Selected,
+    target: &TargetTable,
+) -> Result<CopyTable, PipelineError> {
     let table = &selected.table;
     let mut pieces = Vec::new();
     if selection::is_partitioned(table) {
@@ -209,4 +227,3 @@ async fn copy_table(job: &Job, source: &mut Connection, selected: &Selected, tar
         binary: target.columns.iter().all(|column| column.transfer == Transfer::Binary),
     })
 }
-

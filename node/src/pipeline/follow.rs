@@ -294,7 +294,8 @@ impl Follower {
 
     async fn confirm(&mut self, wants_reply: bool) -> Result<(), PipelineError> {
         let durable = self.progress.confirmable();
-        self.confirmed = Confirmation { received: self.progress.received_lsn(), durable, applied: self.progress.committed() };
+        self.confirmed =
+            Confirmation { received: self.progress.received_lsn(), durable, applied: self.progress.committed() };
         self.confirmed_at = Instant::now();
         self.status.update(|figures| figures.confirmed_lsn = durable);
         Ok(self.stream.confirm(self.confirmed, wants_reply).await?)

@@ -104,7 +104,9 @@ impl Intake {
 
     /// No more can be held until a batch is taken away.
     pub fn is_full(&self) -> bool {
-        self.workers.iter().any(|worker| !worker.full.is_empty() && worker.is_over(self.limits.part_changes, self.limits.part_bytes))
+        self.workers
+            .iter()
+            .any(|worker| !worker.full.is_empty() && worker.is_over(self.limits.part_changes, self.limits.part_bytes))
     }
 
     /// A batch of `worker` that is as large as it may be.
@@ -120,7 +122,8 @@ impl Intake {
     /// What `worker` has gathered, if it ends with a transaction and changes something.
     pub fn gathered(&mut self, worker: usize) -> Option<&mut BatchBuilder> {
         let queue = self.workers.get_mut(worker)?;
-        (queue.full.is_empty() && queue.builder.is_complete() && queue.builder.changes() > 0).then_some(&mut queue.builder)
+        (queue.full.is_empty() && queue.builder.is_complete() && queue.builder.changes() > 0)
+            .then_some(&mut queue.builder)
     }
 
     /// A batch without changes that moves `worker` to where the stream is, if it has nothing else to do.

@@ -45,14 +45,16 @@ pub(super) async fn prepare_destination(
     let server = label(&destination.name, url);
     let failed = |error| PipelineError::destination(&server, error);
     let mut session = open_session(url, &job.application_name(Epoch::NONE)).await.map_err(failed)?;
-    let read_only = session.simple("SELECT pg_catalog.current_setting('transaction_read_only')").await.map_err(failed)?;
+    let read_only =
+        session.simple("SELECT pg_catalog.current_setting('transaction_read_only')").await.map_err(failed)?;
     if read_only.first().and_then(|row| row.get(0)) == Some("on") {
         return Err(PipelineError::Refused(format!(
             "destination {server} is read-only: is it a standby, or is default_transaction_read_only on?"
         )));
     }
     checkpoint::install(&mut session).await.map_err(failed)?;
-    let known = checkpoint::newest_epoch(&mut session, &job.definition.name, &destination.name).await.map_err(failed)?;
+    let known =
+        checkpoint::newest_epoch(&mut session, &job.definition.name, &destination.name).await.map_err(failed)?;
     let mut wanted = Vec::new();
     let mut indexes = Vec::new();
     for (index, table) in selected.iter().enumerate() {
@@ -66,12 +68,14 @@ pub(super) async fn prepare_destination(
         tracing::warn!(destination = destination.name, "{warning}");
     }
     if known == Epoch::NONE && job.definition.snapshot == SnapshotMode::Initial {
-        refuse_rows(&mut session, &tables).await.map_err(failed)?.map_or(Ok(()), |refusal| Err(PipelineError::Refused(refusal)))?;
+        refuse_rows(&mut session, &tables)
+            .await
+            .map_err(failed)?
+            .map_or(Ok(()), |refusal| Err(PipelineError::Refused(refusal)))?;
     }
     let tables = indexes.into_iter().zip(tables).collect();
     Ok(Prepared { name: destination.name.clone(), url: url.clone(), session, known, tables })
 }
-
 
 fn label(name: &str, url: &PgUrl) -> String {
     format!("{name} ({}@{})", url.user, url.server())

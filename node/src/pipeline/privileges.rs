@@ -69,7 +69,11 @@ async fn unreadable(job: &Job, source: &mut Connection, selected: &[Selected]) -
 }
 
 /// What keeps the role from making the publications, or from adding to them what they lack.
-async fn unpublishable(job: &Job, source: &mut Connection, selected: &[Selected]) -> Result<Vec<Problem>, PipelineError> {
+async fn unpublishable(
+    job: &Job,
+    source: &mut Connection,
+    selected: &[Selected],
+) -> Result<Vec<Problem>, PipelineError> {
     let failed = |error| PipelineError::source(&job.source_label(), error);
     let role = &job.source.user;
     let wanted = match publications(&job.definition.source, &job.definition.name, selected) {
@@ -85,7 +89,8 @@ async fn unpublishable(job: &Job, source: &mut Connection, selected: &[Selected]
             None => problems.extend(may_not_create(source, role, &publication.name).await.map_err(failed)?),
         }
     }
-    let is_new = |selected: &&Selected| !published.contains(&(selected.table.schema.clone(), selected.table.name.clone()));
+    let is_new =
+        |selected: &&Selected| !published.contains(&(selected.table.schema.clone(), selected.table.name.clone()));
     let oids = array(selected.iter().filter(is_new).map(|selected| selected.table.oid.to_string()));
     for row in source.query(NOT_OWNED, &[Some(&oids)]).await.map_err(failed)? {
         problems.push(not_owned(role, &row).map_err(failed)?);
@@ -95,7 +100,8 @@ async fn unpublishable(job: &Job, source: &mut Connection, selected: &[Selected]
 
 fn not_owned(role: &str, row: &Row) -> Result<Problem, PgError> {
     let (table, owner) = (TableName::new(row.text(0)?, row.text(1)?), row.text(2)?);
-    let what = format!("role {role} does not own table {table} at the source, and only its owner {owner} may publish it");
+    let what =
+        format!("role {role} does not own table {table} at the source, and only its owner {owner} may publish it");
     let remedy = format!(
         "GRANT {} TO {}, or have the owner create a publication and name it with publication = \"...\"",
         ident(owner),

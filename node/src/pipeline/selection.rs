@@ -7,7 +7,7 @@ use foldhash::HashMap;
 
 use crate::{
     config::{Pipeline, Publish, TableEntry},
-    schema::{Generated, ReplicaIdentity, Table, TableKind, TableName, Wanted},
+    schema::{Generated, PartitionTree, ReplicaIdentity, Table, TableKind, TableName, Wanted},
     source::{
         filter::Verdict,
         publication::{Publication, Published},
@@ -196,9 +196,11 @@ fn problems(selected: &Selected, tree: &PartitionTree<'_>) -> Vec<Problem> {
         }
     }
     let mut seen = Vec::new();
-    problems.retain(|problem| !seen.contains(problem) && {
-        seen.push(problem.clone());
-        true
+    problems.retain(|problem| {
+        !seen.contains(problem) && {
+            seen.push(problem.clone());
+            true
+        }
     });
     problems
 }
@@ -240,44 +242,6 @@ fn selected_twice(selected: &[Selected], tree: &PartitionTree<'_>) -> Vec<Proble
         }));
     }
     problems
-}
-
-/// Which table is a partition of which.
-pub struct PartitionTree<'a> {
-    children: HashMap<u32, Vec<&'a Table>>,
-}
-
-impl<'a> PartitionTree<'a> {
-    pub fn new(relations: &'a [Table]) -> PartitionTree<'a> {
-        let mut children: HashMap<u32, Vec<&'a Table>> = HashMap::default();
-        for table in relations {
-            if let Some(parent) = table.partition_of {
-                children.entry(parent).or_default().push(table);
-            }
-        }
-        PartitionTree { children }
-    }
-
-    /// All partitions beneath a table, of every depth.
-    pub fn beneath(&self, table: &Table) -> Vec<&'a Table> {
-        let mut found: Vec<&'a Table> = self.children.get(&table.oid).cloned().unwrap_or_default();
-        let mut next = 0;
-        while let Some(partition) = found.get(next) {
-            found.extend(self.children.get(&partition.oid).into_iter().flatten());
-            next += 1;
-        }
-        found
-    }
-
-    /// The tables whose replica identity counts when a row of `table` changes: those that hold its rows, and, as the
-    /// stream shows the changes as the root's, the table itself.
-    pub fn holders<'t>(&self, table: &'t Table) -> Vec<&'t Table>
-    where
-        'a: 't,
-    {
-        let leaves = self.beneath(table).into_iter().filter(|partition| partition.kind == TableKind::Ordinary);
-        std::iter::once(table).chain(leaves).collect()
-    }
 }
 
 /// What a source of this version, or the user's publication, does not allow.
@@ -379,7 +343,8 @@ pub fn columns(selected: &Selected) -> Option<Vec<String>> {
 pub fn worker_of(table: &TableName, workers: usize) -> usize {
     let bytes = table.schema.bytes().chain([0]).chain(table.name.bytes());
     // FNV-1a: fixed for ever, unlike the hashes of a library.
-    let hash = bytes.fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));
+    let hash =
+        bytes.fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));
     usize::try_from(hash % workers.max(1) as u64).unwrap_or(0)
 }
 

@@ -11,13 +11,13 @@ use super::{
     open::{catalog, is_binary, open_lanes, start_stream},
     prepared::prepare_destination,
     privileges,
-    selection::{self, PartitionTree, Problem, Selected, list_problems},
+    selection::{self, Problem, Selected, list_problems},
     status::State,
 };
 use crate::{
     config::Publish,
     postgres::{Connection, PgError, Session, ident},
-    schema::{self, Table},
+    schema::{self, PartitionTree, Table},
     source::{filter, publication, slot},
 };
 
@@ -30,7 +30,9 @@ pub async fn start(job: &Job) -> Result<Follow, PipelineError> {
     let mut source = connect_source(job).await?;
     let selected = select_tables(job, &mut source).await?;
     privileges::check(job, &mut source, &selected).await?;
-    let found = slot::find(&mut source, &job.definition.slot).await.map_err(|error| PipelineError::source(&job.source_label(), error))?;
+    let found = slot::find(&mut source, &job.definition.slot)
+        .await
+        .map_err(|error| PipelineError::source(&job.source_label(), error))?;
     check_slot(job, found.as_ref())?;
     let mut prepared = Vec::new();
     for destination in &job.destinations {
@@ -60,10 +62,18 @@ async fn connect_source(job: &Job) -> Result<Connection, PipelineError> {
     let session = Session::sql(job.application_name(Epoch::NONE));
     let mut source = Connection::connect(&job.source, &session).await.map_err(failed)?;
     if source.server_version() < 14 {
-        return Err(PipelineError::Refused(format!("source {server} is PostgreSQL {}; 14 or newer is needed", source.server_version())));
+        return Err(PipelineError::Refused(format!(
+            "source {server} is PostgreSQL {}; 14 or newer is needed",
+            source.server_version()
+        )));
     }
-    let rows = source.simple("SELECT pg_catalog.current_setting('wal_level'), \
-         (SELECT rolreplication OR rolsuper FROM pg_catalog.pg_roles WHERE rolname = current_user), current_user").await.map_err(failed)?;
+    let rows = source
+        .simple(
+            "SELECT pg_catalog.current_setting('wal_level'), \
+         (SELECT rolreplication OR rolsuper FROM pg_catalog.pg_roles WHERE rolname = current_user), current_user",
+        )
+        .await
+        .map_err(failed)?;
     let row = rows.first().ok_or_else(|| failed(PgError::protocol("no answer")))?;
     if row.get(0) != Some("logical") {
         let level = row.get(0).unwrap_or_default();
@@ -74,7 +84,8 @@ async fn connect_source(job: &Job) -> Result<Connection, PipelineError> {
     if !row.is_true(1) {
         let role = row.get(2).unwrap_or_default();
         return Err(PipelineError::Refused(format!(
-            "role {role} at source {server} has no right to replicate: ALTER ROLE {} REPLICATION", ident(role)
+            "role {role} at source {server} has no right to replicate: ALTER ROLE {} REPLICATION",
+            ident(role)
         )));
     }
     Ok(source)
@@ -83,7 +94,9 @@ async fn connect_source(job: &Job) -> Result<Connection, PipelineError> {
 async fn select_tables(job: &Job, source: &mut Connection) -> Result<Vec<Selected>, PipelineError> {
     let failed = |error| PipelineError::source(&job.source_label(), error);
     let published = match &job.definition.publication {
-        Some(name) => publication::published(source, name).await.map_err(failed)?.ok_or_else(|| no_publication(name))?,
+        Some(name) => {
+            publication::published(source, name).await.map_err(failed)?.ok_or_else(|| no_publication(name))?
+        }
         None => Publish::All,
     };
     let mut relations = schema::read_tables(source).await.map_err(failed)?;
@@ -126,14 +139,20 @@ fn no_publication(name: &str) -> PipelineError {
     ))
 }
 
-async fn ensure_publications(job: &Job, source: &mut Connection, selected: &[Selected]) -> Result<Vec<String>, PipelineError> {
+async fn ensure_publications(
+    job: &Job,
+    source: &mut Connection,
+    selected: &[Selected],
+) -> Result<Vec<String>, PipelineError> {
     if let Some(name) = &job.definition.publication {
         return Ok(vec![name.clone()]);
     }
-    let wanted = selection::publications(&job.definition.source, &job.definition.name, selected).map_err(|problem| PipelineError::Refused(problem.to_string()))?;
+    let wanted = selection::publications(&job.definition.source, &job.definition.name, selected)
+        .map_err(|problem| PipelineError::Refused(problem.to_string()))?;
     for publication in &wanted {
-        publication::ensure(source, publication).await.map_err(|error| PipelineError::source(&job.source_label(), error))?;
+        publication::ensure(source, publication)
+            .await
+            .map_err(|error| PipelineError::source(&job.source_label(), error))?;
     }
     Ok(wanted.into_iter().map(|publication| publication.name).collect())
 }
-

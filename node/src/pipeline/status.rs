@@ -46,6 +46,8 @@ pub struct Figures {
     pub epoch: Epoch,
     pub error: Option<String>,
     pub restarts: u64,
+    /// How often the stream was reached.
+    pub streams: u64,
     pub tables: u64,
     pub tables_copied: u64,
     pub rows_copied: u64,
@@ -72,6 +74,7 @@ impl Status {
             epoch: Epoch::NONE,
             error: None,
             restarts: 0,
+            streams: 0,
             tables: 0,
             tables_copied: 0,
             rows_copied: 0,

@@ -97,7 +97,8 @@ fn match_all(wanted: &[Wanted], targets: &HashMap<TableName, Table>) -> Result<V
     let mut matched = Vec::with_capacity(wanted.len());
     for wanted in wanted {
         let Some(target) = targets.get(&wanted.target) else {
-            let (what, remedy) = ("is missing at the destination".to_owned(), "start again to have it created".to_owned());
+            let (what, remedy) =
+                ("is missing at the destination".to_owned(), "start again to have it created".to_owned());
             errors.push(Misfit { table: wanted.target.clone(), severity: Severity::Error, what, remedy });
             continue;
         };

@@ -7,10 +7,9 @@ use rosetta_proto::Lsn;
 use tokio::task::JoinSet;
 
 use super::{
-    marks::{self, TargetCopy},
+    marks::{self, CopyOwner, TargetCopy},
     plan::{CopyTable, Part, parts, table_parts},
 };
-pub use super::marks::{CopyOwner, are_complete, stream_starts};
 use crate::{
     destination::postgres::open_session,
     pipeline::status::Status,
@@ -130,7 +129,8 @@ async fn begin_table(
 /// One pair of connections takes parts until none are left.
 async fn copy_parts(job: CopyJob, queue: Arc<Queue>) -> Result<(), CopyError> {
     let source_failed = |error| CopyError::Source { server: job.source.server(), error };
-    let mut source = Connection::connect(&job.source, &Session::sql(application_name(&job))).await.map_err(source_failed)?;
+    let mut source =
+        Connection::connect(&job.source, &Session::sql(application_name(&job))).await.map_err(source_failed)?;
     let begin = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET TRANSACTION SNAPSHOT ";
     source.simple(&format!("{begin}{}", literal(&job.snapshot))).await.map_err(source_failed)?;
     let mut destination = destination_session(&job).await?;

@@ -26,9 +26,13 @@ pub struct CopyOwner {
 }
 
 /// The state of the copy of every target, by its quoted name.
-pub(super) async fn read(connection: &mut Connection, owner: &CopyOwner) -> Result<HashMap<String, TargetCopy>, PgError> {
+pub(super) async fn read(
+    connection: &mut Connection,
+    owner: &CopyOwner,
+) -> Result<HashMap<String, TargetCopy>, PgError> {
     let parameters = [Some(owner.pipeline.as_str()), Some(owner.destination.as_str())];
-    let tables = "SELECT target_table, snapshot_lsn, parts FROM rosetta.table_copy WHERE pipeline = $1 AND destination = $2";
+    let tables =
+        "SELECT target_table, snapshot_lsn, parts FROM rosetta.table_copy WHERE pipeline = $1 AND destination = $2";
     let mut copies = HashMap::new();
     for row in connection.query(tables, &parameters).await? {
         let copy = TargetCopy { snapshot_lsn: row.parse(1)?, parts: row.parse(2)?, ..TargetCopy::default() };
@@ -96,7 +100,8 @@ pub(super) async fn record(
 
 /// Holds the fence for the rest of the transaction; false when this owner is no longer the newest.
 pub(super) async fn guard(connection: &mut Connection, owner: &CopyOwner) -> Result<bool, PgError> {
-    let sql = "SELECT 1 FROM rosetta.checkpoint WHERE pipeline = $1 AND destination = $2 AND epoch = $3::bigint FOR SHARE";
+    let sql =
+        "SELECT 1 FROM rosetta.checkpoint WHERE pipeline = $1 AND destination = $2 AND epoch = $3::bigint FOR SHARE";
     let epoch = owner.epoch.to_string();
     let parameters = [owner.pipeline.as_str(), &owner.destination, &epoch].map(Some);
     Ok(!connection.query(sql, &parameters).await?.is_empty())

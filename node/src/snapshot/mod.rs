@@ -4,5 +4,6 @@ mod copy;
 mod marks;
 mod plan;
 
-pub use copy::{CopyError, CopyJob, CopyOwner, are_complete, copy_all, stream_starts};
+pub use copy::{CopyError, CopyJob, copy_all};
+pub use marks::{CopyOwner, are_complete, stream_starts};
 pub use plan::{CopyTable, Piece};

@@ -29,7 +29,9 @@ pub struct Publication {
 pub async fn ensure(source: &mut Connection, wanted: &Publication) -> Result<bool, PgError> {
     let Some(covered) = tables_of(source, &wanted.name).await? else {
         match source.simple(&create_sql(wanted)).await {
-            Err(error) if error.code() == Some("42710") => return Box::pin(ensure(source, wanted)).await.map(|_| false),
+            Err(error) if error.code() == Some("42710") => {
+                return Box::pin(ensure(source, wanted)).await.map(|_| false);
+            }
             result => return result.map(|_| true),
         }
     };
@@ -97,7 +99,9 @@ fn create_sql(wanted: &Publication) -> String {
     let tables = wanted.tables.iter().map(table_sql).collect::<Vec<_>>().join(", ");
     let operations = if wanted.inserts_only { "insert" } else { "insert, update, delete, truncate" };
     let name = ident(&wanted.name);
-    format!("CREATE PUBLICATION {name} FOR TABLE {tables} WITH (publish = '{operations}', publish_via_partition_root = true)")
+    format!(
+        "CREATE PUBLICATION {name} FOR TABLE {tables} WITH (publish = '{operations}', publish_via_partition_root = true)"
+    )
 }
 
 fn table_sql(table: &Published) -> String {
@@ -125,7 +129,8 @@ mod tests {
             columns: Some(vec!["id".into(), "total".into()]),
             filter: Some("total > 0".into()),
         };
-        let wanted = Publication { name: "rosetta_shop".into(), tables: vec![table], inserts_only: false, is_exclusive: true };
+        let wanted =
+            Publication { name: "rosetta_shop".into(), tables: vec![table], inserts_only: false, is_exclusive: true };
         assert_eq!(
             create_sql(&wanted),
             "CREATE PUBLICATION \"rosetta_shop\" FOR TABLE ONLY \"public\".\"or\"\"ders\" (\"id\", \"total\") WHERE (\ntotal > 0\n) \

@@ -33,7 +33,9 @@ pub enum Discontinuity {
     SlotLost { slot: String, position: Lsn },
     #[error("slot {slot} was invalidated (wal_status {status}), and with it the changes since {position} are gone")]
     SlotInvalid { slot: String, position: Lsn, status: String },
-    #[error("slot {slot} stands at {confirmed}, ahead of the destination's position {position}: the changes between are gone")]
+    #[error(
+        "slot {slot} stands at {confirmed}, ahead of the destination's position {position}: the changes between are gone"
+    )]
     SlotAhead { slot: String, confirmed: Lsn, position: Lsn },
     #[error("the destination's position belongs to system {expected}, but the source is system {found}")]
     OtherSystem { expected: String, found: String },
@@ -46,7 +48,9 @@ pub enum Discontinuity {
          what the destination has of the time after it is no longer the source's"
     )]
     SourceBehind { current: Lsn, position: Lsn },
-    #[error("the source went from timeline {from} to {to} and lost what lay after {branched}; the destination is at {position}")]
+    #[error(
+        "the source went from timeline {from} to {to} and lost what lay after {branched}; the destination is at {position}"
+    )]
     TimelineDiverged { from: u32, to: u32, branched: Lsn, position: Lsn },
 }
 
@@ -153,7 +157,12 @@ pub async fn find(source: &mut Connection, name: &str) -> Result<Option<Slot>, P
 ///
 /// # Errors
 /// The server's: no free slot, wal_level, privileges, a slot of that name.
-pub async fn create(replication: &mut Connection, name: &str, temporary: bool, export: bool) -> Result<NewSlot, PgError> {
+pub async fn create(
+    replication: &mut Connection,
+    name: &str,
+    temporary: bool,
+    export: bool,
+) -> Result<NewSlot, PgError> {
     let temporary = if temporary { " TEMPORARY" } else { "" };
     let snapshot = if export { "export" } else { "nothing" };
     let sql = format!("CREATE_REPLICATION_SLOT {name}{temporary} LOGICAL pgoutput (SNAPSHOT '{snapshot}')");

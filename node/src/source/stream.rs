@@ -1,4 +1,7 @@
-use std::{ops::ControlFlow, time::{SystemTime, UNIX_EPOCH}};
+use std::{
+    ops::ControlFlow,
+    time::{SystemTime, UNIX_EPOCH},
+};
 
 use bytes::BufMut;
 use rosetta_proto::Lsn;
@@ -19,7 +22,10 @@ pub struct ReplicationStream {
 pub enum Event<'a> {
     Message(Message<'a>),
     /// The source has sent everything before `wal_end`.
-    Keepalive { wal_end: Lsn, wants_reply: bool },
+    Keepalive {
+        wal_end: Lsn,
+        wants_reply: bool,
+    },
 }
 
 /// Why the stream ended.

@@ -3,8 +3,6 @@
 mod backoff;
 mod heartbeat;
 
-use std::sync::Arc;
-
 use tokio::{
     task::JoinSet,
     time::{Instant, sleep},
@@ -17,7 +15,7 @@ use crate::pipeline::{
     follow::follow,
     job::Job,
     start::start,
-    status::{State, Status},
+    status::{Figures, State},
 };
 use backoff::Backoff;
 
@@ -79,7 +77,7 @@ async fn supervise(job: Job, cancel: CancellationToken) -> Ending {
             error!(state = state.name(), "{error}");
             return Ending::GaveUp { pipeline: job.definition.name.clone(), error };
         }
-        if has_progressed(&job.status, &before) {
+        if has_progressed(&before, &job.status.figures()) {
             backoff.reset();
         }
         let delay = backoff.next(rand::random());
@@ -91,9 +89,9 @@ async fn supervise(job: Job, cancel: CancellationToken) -> Ending {
     }
 }
 
-fn has_progressed(status: &Arc<Status>, before: &crate::pipeline::status::Figures) -> bool {
-    let now = status.figures();
-    now.changes > before.changes || now.tables_copied > before.tables_copied
+/// It came as far as the stream, or copied a table.
+fn has_progressed(before: &Figures, now: &Figures) -> bool {
+    now.streams > before.streams || now.changes > before.changes || now.tables_copied > before.tables_copied
 }
 
 async fn start_and_follow(job: &Job, cancel: CancellationToken) -> Result<(), PipelineError> {
@@ -105,6 +103,7 @@ async fn start_and_follow(job: &Job, cancel: CancellationToken) -> Result<(), Pi
     job.status.update(|figures| {
         figures.state = State::Running;
         figures.error = None;
+        figures.streams += 1;
     });
     info!(epoch = job.status.figures().epoch.0, "streaming");
     // follow() ends by itself when cancelled: it has batches in flight to bring home.

@@ -8,7 +8,9 @@ fn jobs(pipeline: &str, source: Vec<Table>, destination: Vec<Table>) -> Vec<Resu
     let wanted = Wanted { pipeline, destination: "d", show_values: false };
     let source = Catalog { sizes: [(1, 10 * BUCKET_BYTES)].into(), tables: source, ..Catalog::default() };
     let destination = Catalog { tables: destination, ..Catalog::default() };
-    let job = |arrival: &(Selected, Route)| job(wanted, arrival, &source, &destination).map_err(|r| r.error.unwrap_or_default());
+    let job = |arrival: &(Selected, Route)| {
+        job(wanted, arrival, &source, &destination).map_err(|r| r.error.unwrap_or_default())
+    };
     arrivals(wanted, &source).iter().map(job).collect()
 }
 

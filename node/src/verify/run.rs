@@ -116,7 +116,8 @@ async fn read_catalogs(
     let mut source = place.connect(Side::Source, source_url).await?;
     let source_catalog = read_source(&mut source).await.map_err(|cause| place.error(Side::Source, cause))?;
     source.close().await;
-    let targets: Vec<TableName> = arrivals(wanted, &source_catalog).into_iter().map(|(_, route)| route.target).collect();
+    let targets: Vec<TableName> =
+        arrivals(wanted, &source_catalog).into_iter().map(|(_, route)| route.target).collect();
     let mut destination = place.connect(Side::Destination, destination_url).await?;
     let destination_catalog = read_destination(&mut destination, &targets).await;
     destination.close().await;

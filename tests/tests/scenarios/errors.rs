@@ -190,7 +190,8 @@ async fn a_table_that_may_not_be_read_is_named() {
 #[tokio::test]
 async fn a_table_that_may_not_be_published_is_named() {
     let pair = one_table().await;
-    let role = format!("create role app login replication; grant create on database {DB} to app; grant select on t to app");
+    let role =
+        format!("create role app login replication; grant create on database {DB} to app; grant select on t to app");
     pair.source.sql(DB, &role).await;
     let config = one_pipeline(&pair.source.url_as("app", DB), &pair.destination.url(DB), &["public.*"], "");
     refuses(&mut pair.rosetta("rosetta", &config), &["main", "public.t", "app", "owner"]).await;

@@ -5,6 +5,7 @@ use std::time::Duration;
 use rand::{Rng, SeedableRng, rngs::StdRng};
 use rosetta_tests::{
     DB, Direction, Fault, Observer, Pair, Proxy, SOON, eventually, one_pipeline,
+    rosetta::Rosetta,
     workload::{self, Workload},
 };
 
@@ -34,11 +35,24 @@ async fn fifty_faults_between_rosetta_and_both_servers_change_nothing() {
             None => stall(proxy, &load, rng.random_range(10..500)).await,
         }
         assert!(rosetta.exited().is_none(), "rosetta gave up");
+        // Most faults meet a start. Now and then one must meet a stream, and the waits between tries end.
+        if rng.random_bool(0.4) {
+            streams_again(&rosetta).await;
+        }
     }
     load.stop().await;
     pair.settle_within(&workload::tables(), 3 * SOON).await;
     observer.stop().await;
     assert!(!rosetta.log().contains("panicked"));
+}
+
+async fn streams_again(rosetta: &Rosetta) {
+    let last = |log: &str, text: &str| log.rfind(text);
+    eventually(DELIVERED_WITHIN, "rosetta to stream again", async || {
+        let log = rosetta.log();
+        if last(&log, "streaming epoch") > last(&log, "retry_in_ms") { Ok(()) } else { Err("it does not".to_owned()) }
+    })
+    .await;
 }
 
 /// None is a stall.

@@ -98,7 +98,9 @@ impl RowWriter {
                     self.row(connection, layout, Shape::InsertRow, &[new])?;
                 }
                 Operation::Update => self.update_row(connection, layout, new)?,
-                Operation::Rekey if layout.columns.iter().any(|column| column.identity_always) && !change.has_unchanged => {
+                Operation::Rekey
+                    if layout.columns.iter().any(|column| column.identity_always) && !change.has_unchanged =>
+                {
                     self.row(connection, layout, Shape::DeleteRow, &[old])?;
                     self.row(connection, layout, Shape::InsertRow, &[new])?;
                 }
@@ -202,8 +204,7 @@ impl RowWriter {
         row: Shape,
     ) -> Result<(), Failure> {
         // unnest would take an array of arrays apart; texts it leaves whole.
-        let takes_sets =
-            layout.format == Format::Text || !set.parameters(layout).iter().any(|column| column.is_array);
+        let takes_sets = layout.format == Format::Text || !set.parameters(layout).iter().any(|column| column.is_array);
         if rows.len() >= SET_FROM && takes_sets {
             self.set(connection, layout, set, rows)?;
         } else {
@@ -216,7 +217,13 @@ impl RowWriter {
     }
 
     /// One statement whose parameters are arrays, a column each.
-    fn set(&mut self, connection: &mut Connection, layout: &Layout, shape: Shape, rows: &[Tuple<'_>]) -> Result<(), Failure> {
+    fn set(
+        &mut self,
+        connection: &mut Connection,
+        layout: &Layout,
+        shape: Shape,
+        rows: &[Tuple<'_>],
+    ) -> Result<(), Failure> {
         let columns = shape.parameters(layout);
         let indexes: Vec<_> = columns.iter().map(|column| column.tuple_index).collect();
         let values = encode::columns_of(rows.iter().copied(), &indexes)?;
@@ -237,7 +244,13 @@ impl RowWriter {
 
     /// One statement for one row. `tuples` is what the parameters come from: the new row, then, for an
     /// update, the row that holds the key to find it by.
-    fn row(&mut self, connection: &mut Connection, layout: &Layout, shape: Shape, tuples: &[Tuple<'_>]) -> Result<(), Failure> {
+    fn row(
+        &mut self,
+        connection: &mut Connection,
+        layout: &Layout,
+        shape: Shape,
+        tuples: &[Tuple<'_>],
+    ) -> Result<(), Failure> {
         let mut indexes: Vec<_> = shape.parameters(layout).iter().map(|column| column.tuple_index).collect();
         let mut values = Vec::with_capacity(indexes.len());
         if let Some(tuple) = tuples.first() {

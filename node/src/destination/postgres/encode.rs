@@ -140,7 +140,8 @@ mod tests {
     fn arrays_carry_their_element_type_and_nulls() {
         let mut out = Vec::new();
         array(Format::Binary, 23, [Value::Binary(&[0, 0, 0, 7]), Value::Null].into_iter(), &mut out).unwrap();
-        let expected = [0, 0, 0, 1, 0, 0, 0, 1, 0, 0, 0, 23, 0, 0, 0, 2, 0, 0, 0, 1, 0, 0, 0, 4, 0, 0, 0, 7, 255, 255, 255, 255];
+        let expected =
+            [0, 0, 0, 1, 0, 0, 0, 1, 0, 0, 0, 23, 0, 0, 0, 2, 0, 0, 0, 1, 0, 0, 0, 4, 0, 0, 0, 7, 255, 255, 255, 255];
         assert_eq!(out, expected);
     }
 }

@@ -85,7 +85,12 @@ pub enum LayoutError {
 }
 
 impl Layout {
-    pub(super) fn new(source: &Arc<SourceTable>, target: &Target, format: Format, id: u32) -> Result<Layout, LayoutError> {
+    pub(super) fn new(
+        source: &Arc<SourceTable>,
+        target: &Target,
+        format: Format,
+        id: u32,
+    ) -> Result<Layout, LayoutError> {
         let relation = &source.relation;
         let table = || format!("{}.{}", relation.schema, relation.name);
         let mut columns = Vec::with_capacity(relation.columns.len());

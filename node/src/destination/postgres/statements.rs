@@ -33,7 +33,12 @@ pub(super) struct Statements {
 
 impl Statements {
     /// The name of the statement, preparing it in the pipeline of requests when it is new.
-    pub(super) fn name(&mut self, connection: &mut Connection, layout: &Layout, shape: Shape) -> Result<String, Failure> {
+    pub(super) fn name(
+        &mut self,
+        connection: &mut Connection,
+        layout: &Layout,
+        shape: Shape,
+    ) -> Result<String, Failure> {
         let key = (layout.id, shape);
         if let Some(name) = self.names.get(&key) {
             return Ok(name.clone());
@@ -147,7 +152,8 @@ fn unnest(layout: &Layout, columns: &[&LayoutColumn]) -> String {
 }
 
 fn join(layout: &Layout, keys: &[&LayoutColumn]) -> String {
-    let terms = keys.iter().enumerate().map(|(index, key)| format!("d.{} = {}", key.name_sql, element(layout, index, key)));
+    let terms =
+        keys.iter().enumerate().map(|(index, key)| format!("d.{} = {}", key.name_sql, element(layout, index, key)));
     terms.collect::<Vec<_>>().join(" AND ")
 }
 

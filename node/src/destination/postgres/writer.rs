@@ -74,7 +74,14 @@ impl Mode {
 
 impl Writer {
     /// A writer on a session that `takeover` has prepared, which stands at `resumed_at`.
-    pub fn new(connection: Connection, lane: Lane, epoch: Epoch, format: Format, targets: Vec<Target>, resumed_at: Lsn) -> Writer {
+    pub fn new(
+        connection: Connection,
+        lane: Lane,
+        epoch: Epoch,
+        format: Format,
+        targets: Vec<Target>,
+        resumed_at: Lsn,
+    ) -> Writer {
         let mut by_source: HashMap<_, Vec<Target>> = HashMap::new();
         for target in targets {
             by_source.entry((target.source_schema.clone(), target.source_name.clone())).or_default().push(target);
@@ -180,7 +187,9 @@ impl Writer {
         self.open_part(batch, mode, whole)?;
         for segment in &batch.segments {
             match segment {
-                Segment::Net(tables) if mode != Mode::InOrder => self.write_net(batch, tables, mode == Mode::Replace).await?,
+                Segment::Net(tables) if mode != Mode::InOrder => {
+                    self.write_net(batch, tables, mode == Mode::Replace).await?
+                }
                 Segment::Net(tables) | Segment::InOrder(tables) => self.write_in_order(batch, tables).await?,
                 Segment::Truncate { relations, restart_identity, transaction } => {
                     self.write_truncate(batch, relations, *restart_identity, *transaction, mode)?;

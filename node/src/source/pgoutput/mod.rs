@@ -14,12 +14,24 @@ pub enum Message<'a> {
     Begin(Begin),
     Commit(Commit),
     Relation(Relation),
-    Insert { relation: u32, new: Tuple<'a> },
-    Update { relation: u32, old: Option<Old<'a>>, new: Tuple<'a> },
-    Delete { relation: u32, old: Old<'a> },
+    Insert {
+        relation: u32,
+        new: Tuple<'a>,
+    },
+    Update {
+        relation: u32,
+        old: Option<Old<'a>>,
+        new: Tuple<'a>,
+    },
+    Delete {
+        relation: u32,
+        old: Old<'a>,
+    },
     Truncate(Truncate),
     /// Somebody's pg_logical_emit_message, written at this position.
-    Logical { lsn: Lsn },
+    Logical {
+        lsn: Lsn,
+    },
     /// What we do not act on: origins and types.
     Other,
 }
