@@ -58,7 +58,7 @@ const FIRST_USER_OID: u32 = 16_384;
 const CHAR: u32 = 18;
 
 /// Built-in types whose binary value is an OID of this very database, or is not read back as it was written.
-const NOT_PORTABLE: [&str; 13] = [
+const NOT_PORTABLE: [&str; 14] = [
     "regclass",
     "regproc",
     "regprocedure",
@@ -71,6 +71,7 @@ const NOT_PORTABLE: [&str; 13] = [
     "regdictionary",
     "regcollation",
     "regdatabase", // from PostgreSQL 19
+    "tsquery",     // tsqueryrecv refuses the empty query that tsquerysend sends
     "xml",         // xml_recv re-reads the encoding declaration that xml_send rewrites
 ];
 
@@ -173,6 +174,7 @@ mod tests {
         assert_eq!(transfer(base(INT4, "int4")), Transfer::Binary);
         assert_eq!(transfer(base(REGCLASS, "regclass")), Transfer::Text);
         assert_eq!(transfer(base(142, "xml")), Transfer::Text);
+        assert_eq!(transfer(base(3615, "tsquery")), Transfer::Text);
         assert_eq!(transfer(TypeInfo { has_send: false, ..base(1033, "aclitem") }), Transfer::Text);
     }
 
