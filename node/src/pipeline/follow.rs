@@ -25,6 +25,8 @@ use crate::{
 /// While every lane is busy, or the stream is behind, bytes are left to gather this long before they are
 /// read: the WAL sender sends row by row, and a reader that wakes for each makes every send dearer.
 const READ_PAUSE: Duration = Duration::from_millis(1);
+/// Large rows are packets worth sending one by one.
+const SMALL_ROW: usize = 512;
 /// A stream this far behind is read in larger gulps: latency is lost already, throughput is what helps.
 const BEHIND_MICROS: i64 = 250_000;
 
@@ -77,6 +79,8 @@ struct Follower {
     confirmed_at: Instant,
     heard_at: Instant,
     read_at: Instant,
+    /// What the last read brought.
+    filled_bytes: usize,
     /// When the oldest change that waits for company was first seen, a worker each.
     gathering_since: Vec<Option<Instant>>,
 }
@@ -109,6 +113,7 @@ pub async fn follow(start: Follow, cancel: CancellationToken) -> Result<(), Pipe
         confirmed_at: now,
         heard_at: now,
         read_at: now,
+        filled_bytes: 0,
         gathering_since: vec![None; start.workers],
     };
     let result = follower.run(&mut reports, &mut tasks, &cancel).await;
@@ -137,8 +142,7 @@ impl Follower {
                 _ = tick.tick() => self.tick().await?,
                 () = sleep_until(wake), if wake > Instant::now() => {}
                 filled = self.stream.fill(), if may_read && self.read_at <= Instant::now() => {
-                    filled?;
-                    self.filled();
+                    self.filled(filled?);
                 }
             }
         }
@@ -157,11 +161,13 @@ impl Follower {
         Ok(())
     }
 
-    fn filled(&mut self) {
+    fn filled(&mut self, bytes: usize) {
         let now = Instant::now();
         self.heard_at = now;
+        let before = std::mem::replace(&mut self.filled_bytes, bytes);
+        let has_small_rows = before < self.intake.take_message_count().saturating_mul(SMALL_ROW);
         let is_patient = self.is_behind() || self.lanes.iter().all(|lane| lane.outstanding > 0);
-        if is_patient {
+        if is_patient && has_small_rows {
             self.read_at = now + READ_PAUSE;
         }
     }

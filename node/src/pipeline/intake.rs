@@ -46,6 +46,7 @@ pub struct Intake {
     received: Lsn,
     in_transaction: bool,
     committed_at: Option<i64>,
+    messages: usize,
     /// A logical message passed: somebody waits for the slot to move.
     advance_wanted: bool,
     reply_wanted: bool,
@@ -78,6 +79,7 @@ impl Intake {
             received: start,
             in_transaction: false,
             committed_at: None,
+            messages: 0,
             advance_wanted: false,
             reply_wanted: false,
         }
@@ -88,6 +90,7 @@ impl Intake {
     /// # Errors
     /// The event contradicts the stream so far.
     pub fn take(&mut self, event: Event<'_>) -> Result<ControlFlow<()>, IntakeError> {
+        self.messages += 1;
         match event {
             Event::Message(message) => self.message(message)?,
             Event::Keepalive { wal_end, wants_reply } => {
@@ -144,6 +147,11 @@ impl Intake {
 
     pub fn received(&self) -> Lsn {
         self.received
+    }
+
+    /// Messages since the last call.
+    pub fn take_message_count(&mut self) -> usize {
+        std::mem::take(&mut self.messages)
     }
 
     pub fn take_reply_wanted(&mut self) -> bool {
