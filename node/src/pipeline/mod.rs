@@ -3,6 +3,7 @@
 pub mod batch;
 pub mod builder;
 mod claim;
+mod coverage;
 mod error;
 mod first_copy;
 pub mod follow;

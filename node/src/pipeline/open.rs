@@ -105,13 +105,13 @@ fn targets(tables: &[(usize, TargetTable)], starts: &HashMap<String, Lsn>) -> Ve
         let column = |column: &schema::TargetColumn| TargetColumn {
             name: column.name.clone(),
             type_sql: column.cast_sql.clone(),
+            source_type_oid: column.source_type_oid,
             type_oid: column.type_oid,
             is_array: column.is_array,
             identity_always: column.identity_always,
         };
         Target {
-            source_schema: table.source_name.schema.clone(),
-            source_name: table.source_name.name.clone(),
+            source_oid: table.source_oid,
             start: starts.get(&table_sql).copied().unwrap_or_default(),
             table_sql,
             columns: table.columns.iter().map(column).collect(),

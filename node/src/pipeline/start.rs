@@ -5,6 +5,7 @@ use rosetta_proto::Epoch;
 use super::{
     PipelineError,
     claim::{check_continuity, check_slot, check_unclaimed_slot, claim},
+    coverage,
     first_copy::reach_stream,
     follow::Follow,
     job::Job,
@@ -103,6 +104,10 @@ async fn select_tables(job: &Job, source: &mut Connection) -> Result<Vec<Selecte
     relations.extend(schema::read_unsupported(source).await.map_err(failed)?);
     let mut selection = selection::select(&job.definition, &relations, published);
     selection.problems.extend(list_problems(&job.definition, &selection.tables, source.server_version()));
+    if let Some(name) = &job.definition.publication {
+        let problems = coverage::problems(source, name, &selection.tables, job.definition.snapshot).await;
+        selection.problems.extend(problems.map_err(failed)?);
+    }
     if let Some(left_out) = selection.says_left_out() {
         tracing::warn!("{left_out}");
     }

@@ -62,6 +62,8 @@ pub struct TargetTable {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TargetColumn {
     pub name: String,
+    /// The source's type.
+    pub source_type_oid: u32,
     /// The target's type as SQL, quoted and without its modifier: a cast to it never cuts a value.
     pub cast_sql: String,
     pub type_oid: u32,
@@ -132,6 +134,7 @@ fn target_column(source: &Column, target: &Column) -> TargetColumn {
     TargetColumn {
         name: source.name.clone(),
         cast_sql: qualified(&target.type_schema, &target.type_name),
+        source_type_oid: source.type_oid,
         type_oid: target.type_oid,
         array_type_oid: target.array_type_oid,
         is_array: target.is_array,

@@ -6,6 +6,7 @@ mod check_verify;
 mod constraints;
 mod continuity;
 mod copy_and_stream;
+mod drift;
 mod errors;
 mod faults;
 mod generated;

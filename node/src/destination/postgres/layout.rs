@@ -16,9 +16,8 @@ pub enum Format {
 /// A table at the destination, as a pipeline writes to it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Target {
-    /// The source table.
-    pub source_schema: String,
-    pub source_name: String,
+    /// The source table: by its oid, which a rename leaves alone.
+    pub source_oid: u32,
     /// Quoted and qualified.
     pub table_sql: String,
     pub columns: Vec<TargetColumn>,
@@ -31,6 +30,8 @@ pub struct Target {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TargetColumn {
     pub name: String,
+    /// The type at the source when the pipeline started: what the other fields were decided by.
+    pub source_type_oid: u32,
     /// The type as SQL names it, for casts.
     pub type_sql: String,
     pub type_oid: u32,
@@ -80,6 +81,11 @@ pub enum LayoutError {
          ALTER TABLE {target} ADD COLUMN, then restart the pipeline"
     )]
     NewColumn { table: String, column: String, target: String },
+    #[error(
+        "column {column} of {table} has another type now; change it in {target}, too, with ALTER TABLE {target} ALTER \
+         COLUMN, then restart the pipeline"
+    )]
+    TypeChanged { table: String, column: String, target: String },
     #[error("key column {column} of {table} is not among the columns that go to {target}; add it to the list")]
     KeyLeftOut { table: String, column: String, target: String },
 }
@@ -96,6 +102,10 @@ impl Layout {
         let mut columns = Vec::with_capacity(relation.columns.len());
         for (tuple_index, column) in relation.columns.iter().enumerate() {
             match target.columns.iter().find(|candidate| candidate.name == column.name) {
+                Some(found) if found.source_type_oid != column.type_oid => {
+                    let (column, target) = (column.name.clone(), target.table_sql.clone());
+                    return Err(LayoutError::TypeChanged { table: table(), column, target });
+                }
                 Some(found) => columns.push(LayoutColumn::new(tuple_index, found)),
                 None if target.is_projection => {}
                 None => {

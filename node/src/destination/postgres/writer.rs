@@ -35,8 +35,8 @@ pub struct Writer {
     lane: Lane,
     epoch: Epoch,
     format: Format,
-    /// By (schema, name) of the source table.
-    targets: HashMap<(String, String), Vec<Target>>,
+    /// By the source table's oid.
+    targets: HashMap<u32, Vec<Target>>,
     layouts: HashMap<u32, (Arc<SourceTable>, Vec<Arc<Layout>>)>,
     layout_count: u32,
     /// The position in the destination when this session began.
@@ -84,7 +84,7 @@ impl Writer {
     ) -> Writer {
         let mut by_source: HashMap<_, Vec<Target>> = HashMap::new();
         for target in targets {
-            by_source.entry((target.source_schema.clone(), target.source_name.clone())).or_default().push(target);
+            by_source.entry(target.source_oid).or_default().push(target);
         }
         Writer {
             connection,
@@ -340,9 +340,8 @@ impl Writer {
         {
             return Ok(layouts.clone());
         }
-        let name = (table.relation.schema.clone(), table.relation.name.clone());
         let mut layouts = Vec::new();
-        for target in self.targets.get(&name).map(Vec::as_slice).unwrap_or_default() {
+        for target in self.targets.get(&table.relation.oid).map(Vec::as_slice).unwrap_or_default() {
             let layout = Layout::new(table, target, self.format, self.layout_count)
                 .map_err(|error| Failure { purpose: Purpose::Control, error: PgError::Drift(error.to_string()) })?;
             self.layout_count += 1;
