@@ -105,9 +105,11 @@ impl PgError {
 
 /// Connection, transaction-rollback, resource and operator-intervention classes, and object-in-use;
 /// 53100 (disk full) and 57P03 (starting up) are among them: both pass without our changing anything.
+/// 22P02 is an enum label that the destination lacks: the next start adds it.
 fn is_transient_code(code: &str) -> bool {
     let class = code.get(..2).unwrap_or_default();
-    matches!(class, "08" | "40" | "53" | "57" | "58" | "XX") || matches!(code, "55006" | "55P03" | "25006" | "3D000")
+    matches!(class, "08" | "40" | "53" | "57" | "58" | "XX")
+        || matches!(code, "55006" | "55P03" | "25006" | "3D000" | "22P02")
 }
 
 pub(crate) fn text(bytes: &[u8]) -> Result<&str, PgError> {

@@ -67,3 +67,14 @@ async fn a_publication_of_the_users_must_hold_every_table() {
     assert_eq!(rosetta.wait_exit(SOON).await.code(), Some(1));
     assert_eq!(pair.source.value(DB, "select count(*) from pg_replication_slots").await, "0");
 }
+
+#[tokio::test]
+async fn an_enum_label_that_the_destination_lacks_is_added() {
+    let pair = Pair::start().await;
+    pair.source.sql(DB, "create type mood as enum ('sad', 'glad'); create table t (id int primary key, m mood)").await;
+    let _rosetta = pair.rosetta("rosetta", &pair.config(&["public.*"], ""));
+    pair.settle(&Table::all(&["public.t"])).await;
+    pair.source.sql(DB, "alter type mood add value 'calm' before 'glad'").await;
+    pair.source.sql(DB, "insert into t values (1, 'glad'), (2, 'calm')").await;
+    pair.settle(&Table::all(&["public.t"])).await;
+}
