@@ -19,6 +19,11 @@ have psql || missing+=(postgresql-client)
 have pgbench || missing+=(postgresql-contrib)
 have cc || missing+=(gcc libc6-dev)
 have setpriv || missing+=(util-linux)
+# The etcd client compiles its own .proto files, which needs the compiler and Google's common ones.
+{ have protoc && [[ -e /usr/include/google/protobuf/descriptor.proto ]]; } || missing+=(protobuf-compiler libprotobuf-dev)
+have etcd || missing+=(etcd-server)
+have etcdctl || missing+=(etcd-client)
+have redis-server || missing+=(redis-server)
 
 if ! have cargo; then
     echo "install.sh: Rust is missing. Install it from https://rustup.rs, then run this again." >&2

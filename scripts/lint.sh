@@ -3,5 +3,6 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
+scripts/install.sh
 cargo fmt --all --check
 cargo clippy --workspace --all-targets -- -D warnings
