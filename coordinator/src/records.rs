@@ -17,7 +17,7 @@ impl fmt::Display for Incarnation {
 }
 
 /// A node that is alive: `nodes/<id>`, which ends with the node's lease.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct NodeRecord {
     pub id: NodeId,
     pub incarnation: Incarnation,
