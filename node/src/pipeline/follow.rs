@@ -1,4 +1,4 @@
-use std::{sync::Arc, time::Duration};
+use std::{future::ready, sync::Arc, time::Duration};
 
 use rosetta_proto::Lsn;
 use tokio::{
@@ -13,6 +13,7 @@ use super::{
     batch::Batch,
     intake::{BatchLimits, Catalog, Intake, IntakeError},
     lane::{LaneReport, run_lane},
+    pace::Pace,
     progress::Progress,
     status::Status,
 };
@@ -22,12 +23,7 @@ use crate::{
     source::stream::{Confirmation, ReplicationStream, postgres_micros_now},
 };
 
-/// While every lane is busy, or the stream is behind, bytes are left to gather this long before they are
-/// read: the WAL sender sends row by row, and a reader that wakes for each makes every send dearer.
-const READ_PAUSE: Duration = Duration::from_millis(1);
-/// Large rows are packets worth sending one by one.
-const SMALL_ROW: usize = 512;
-/// A stream this far behind is read in larger gulps: latency is lost already, throughput is what helps.
+/// On a stream this far behind, latency is lost already; throughput is what helps.
 const BEHIND_MICROS: i64 = 250_000;
 
 /// How long changes of a stream that is behind may wait for company.
@@ -78,9 +74,9 @@ struct Follower {
     confirmed: Confirmation,
     confirmed_at: Instant,
     heard_at: Instant,
-    read_at: Instant,
-    /// What the last read brought.
-    filled_bytes: usize,
+    pace: Pace,
+    /// Until when bytes are left to gather.
+    read_at: Option<Instant>,
     /// When the oldest change that waits for company was first seen, a worker each.
     gathering_since: Vec<Option<Instant>>,
 }
@@ -112,8 +108,8 @@ pub async fn follow(start: Follow, cancel: CancellationToken) -> Result<(), Pipe
         confirmed: Confirmation::default(),
         confirmed_at: now,
         heard_at: now,
-        read_at: now,
-        filled_bytes: 0,
+        pace: Pace::default(),
+        read_at: None,
         gathering_since: vec![None; start.workers],
     };
     let result = follower.run(&mut reports, &mut tasks, &cancel).await;
@@ -141,9 +137,10 @@ impl Follower {
                 Some(report) = reports.recv() => self.reported(report).await?,
                 _ = tick.tick() => self.tick().await?,
                 () = sleep_until(wake), if wake > Instant::now() => {}
-                filled = self.stream.fill(), if may_read && self.read_at <= Instant::now() => {
-                    self.filled(filled?);
-                }
+                () = sleep_until(self.read_at.unwrap_or(wake)), if self.read_at.is_some() => self.read_at = None,
+                filled = self.stream.fill(), if may_read && self.read_at.is_none() => self.filled(filled?),
+                // Reached when the socket is empty, since it comes last.
+                () = ready(()), if may_read && self.pace.has_burst() => self.drained(),
             }
         }
     }
@@ -162,14 +159,15 @@ impl Follower {
     }
 
     fn filled(&mut self, bytes: usize) {
-        let now = Instant::now();
-        self.heard_at = now;
-        let before = std::mem::replace(&mut self.filled_bytes, bytes);
-        let has_small_rows = before < self.intake.take_message_count().saturating_mul(SMALL_ROW);
+        self.heard_at = Instant::now();
+        self.pace.read(bytes);
+    }
+
+    /// The socket was found empty.
+    fn drained(&mut self) {
+        let pause = self.pace.drained(self.intake.take_message_count());
         let is_patient = self.is_behind() || self.lanes.iter().all(|lane| lane.outstanding > 0);
-        if is_patient && has_small_rows {
-            self.read_at = now + READ_PAUSE;
-        }
+        self.read_at = pause.filter(|_| is_patient).map(|pause| Instant::now() + pause);
     }
 
     /// The stream brings what was committed a while ago. Two clocks are compared; where they differ, changes
@@ -182,9 +180,6 @@ impl Follower {
     fn dispatch(&mut self) -> Instant {
         let now = Instant::now();
         let mut wake = now + TICK;
-        if self.read_at > now {
-            wake = wake.min(self.read_at);
-        }
         for worker in 0..self.workers {
             let load = self.load(worker);
             if load < 2

@@ -12,6 +12,7 @@ pub mod job;
 mod lane;
 pub mod latency;
 mod open;
+mod pace;
 mod prepared;
 mod privileges;
 pub mod progress;

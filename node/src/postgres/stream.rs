@@ -24,11 +24,11 @@ const KEEPALIVE_PROBES: u32 = 3;
 const USER_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// What the kernel may hold of a replication stream from near by. The WAL sender makes a packet of each row,
-/// and each costs it dearly, unless a packet cannot leave yet: then rows gather in its kernel. So we keep
-/// room for little and read in gulps (measured: docs/BENCHMARKS.md).
-const STREAM_BUFFER: u32 = 44 * 1024;
+/// and each costs it dearly, unless a packet cannot leave yet: then rows gather in its kernel. So there is
+/// room for little (measured: docs/BENCHMARKS.md).
+const STREAM_ROOM: u32 = 8 * 1024;
 /// Over a longer way so little room would make the round trip the limit.
-const NEAR: Duration = Duration::from_millis(5);
+const NEAR: Duration = Duration::from_millis(1);
 
 /// The three kinds of sockets to a server, as one.
 pub(super) enum Stream {
@@ -60,7 +60,7 @@ impl Stream {
 async fn connect(url: &PgUrl, is_replication: bool) -> io::Result<TcpStream> {
     let mut failure = io::Error::new(io::ErrorKind::NotFound, "the host name has no address");
     for address in lookup_host((url.host.as_str(), url.port)).await? {
-        let connected = if is_replication { connect_gulping(address).await } else { TcpStream::connect(address).await };
+        let connected = if is_replication { connect_narrow(address).await } else { TcpStream::connect(address).await };
         match connected {
             Ok(stream) => return Ok(stream),
             Err(error) => failure = error,
@@ -69,13 +69,15 @@ async fn connect(url: &PgUrl, is_replication: bool) -> io::Result<TcpStream> {
     Err(failure)
 }
 
-/// Connects with little room in the kernel, if the way is short.
-async fn connect_gulping(address: SocketAddr) -> io::Result<TcpStream> {
+/// Connects with little room in the kernel if the way is short. The room must be set before: it is part of what TCP
+/// agrees upon.
+async fn connect_narrow(address: SocketAddr) -> io::Result<TcpStream> {
     let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
-    socket.set_recv_buffer_size(STREAM_BUFFER)?;
+    socket.set_recv_buffer_size(STREAM_ROOM)?;
     let began = Instant::now();
     let stream = socket.connect(address).await?;
-    if began.elapsed() <= NEAR { Ok(stream) } else { TcpStream::connect(address).await }
+    let is_near = address.ip().is_loopback() || began.elapsed() <= NEAR;
+    if is_near { Ok(stream) } else { TcpStream::connect(address).await }
 }
 
 impl AsyncRead for Stream {

@@ -54,12 +54,8 @@ async fn supervise(job: Job, cancel: CancellationToken) -> Ending {
     loop {
         let began = Instant::now();
         let before = job.status.figures();
-        let result = tokio::select! {
-            biased;
-            () = cancel.cancelled() => Ok(()),
-            result = start_and_follow(&job, cancel.clone()) => result,
-        };
-        let Err(error) = result else {
+        // It ends by itself when cancelled: there are batches to bring home and sessions to end.
+        let Err(error) = start_and_follow(&job, cancel.clone()).await else {
             job.status.update(|figures| figures.state = State::Stopped);
             info!("stopped");
             return Ending::Stopped;

@@ -37,6 +37,18 @@ async fn all_caught_up(pair: &Pair, count: usize) {
     }
 }
 
+/// No session outlives its process.
+async fn assert_sessions_end(pair: &Pair) {
+    for server in [&pair.source, &pair.destination] {
+        let sessions = "select count(*) from pg_stat_activity where application_name like 'rosetta%'";
+        rosetta_tests::eventually(Duration::from_secs(2), "the sessions end with their process", async || {
+            let left = server.value(DB, sessions).await;
+            if left == "0" { Ok(()) } else { Err(format!("{left} are left")) }
+        })
+        .await;
+    }
+}
+
 #[tokio::test]
 async fn twenty_pipelines_stop_within_two_seconds() {
     let pair = Pair::start().await;
@@ -53,6 +65,7 @@ async fn twenty_pipelines_stop_within_two_seconds() {
     let took = asked.elapsed();
     assert!(status.success(), "{status}");
     assert!(took < Duration::from_secs(2), "stopping took {took:?}");
+    assert_sessions_end(&pair).await;
 
     let _again = Rosetta::start(&config, &pair.scratch.join("rosetta"));
     all_caught_up(&pair, PIPELINES).await;
