@@ -1,0 +1,25 @@
+//! Generates the gRPC code with protox, so that building this crate needs no `protoc`.
+
+use std::{env, error::Error, fs, path::PathBuf};
+
+const FILES: [&str; 9] =
+    ["apply", "backfills", "cluster", "dead_letters", "definition", "event", "node", "peers", "pipelines"];
+
+/// Messages that hold secrets or values of rows: their `Debug` is written by hand (src/redacted.rs).
+const WITHOUT_DEBUG: [&str; 4] =
+    [".rosetta.v1.Source", ".rosetta.v1.Destination", ".rosetta.v1.DeadLetter", ".rosetta.v1.ColumnValue"];
+
+fn main() -> Result<(), Box<dyn Error>> {
+    println!("cargo:rerun-if-changed=proto");
+    let files = FILES.map(|name| format!("rosetta/v1/{name}.proto"));
+    let mut compiler = protox::Compiler::new(["proto"])?;
+    compiler.include_imports(true).include_source_info(true).open_files(files)?;
+    let folder = PathBuf::from(env::var("OUT_DIR")?);
+    // Reflection serves these very bytes, comments included.
+    fs::write(folder.join("rosetta_v1.bin"), compiler.encode_file_descriptor_set())?;
+    tonic_prost_build::configure()
+        .skip_debug(WITHOUT_DEBUG)
+        .out_dir(folder)
+        .compile_fds(compiler.file_descriptor_set())?;
+    Ok(())
+}
