@@ -5,6 +5,7 @@ mod cluster;
 mod fake;
 mod health;
 mod pipelines;
+mod reflection;
 
 use std::net::TcpListener;
 
