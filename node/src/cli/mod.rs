@@ -1,6 +1,7 @@
 //! The commands: translate arguments, call, print. No decisions.
 
 mod check;
+mod control;
 pub mod output;
 mod progress;
 mod standalone;
@@ -30,8 +31,10 @@ enum Command {
     Check(check::Arguments),
     /// Compares source and destination tables at one position and says where they differ.
     Verify(verify::Arguments),
-    /// Shows what the pipelines of a standalone process are doing.
+    /// Shows what the pipelines are doing, those in trouble first.
     Status(status::Arguments),
+    #[command(flatten)]
+    Control(control::Command),
 }
 
 /// Runs the command that the arguments name.
@@ -41,7 +44,8 @@ pub async fn run() -> ExitCode {
         Command::Standalone(arguments) => standalone::run(arguments).await,
         Command::Check(arguments) => check::run(arguments).await,
         Command::Verify(arguments) => verify::run(arguments).await,
-        Command::Status(arguments) => status::run(&arguments),
+        Command::Status(arguments) => status::run(&arguments).await,
+        Command::Control(command) => control::run(command).await,
     }
 }
 

@@ -6,6 +6,7 @@
 mod environment;
 mod error;
 mod fields;
+mod message;
 mod pattern;
 mod raw;
 mod routes;
@@ -17,6 +18,7 @@ mod validate;
 pub use crate::table_name::{TableName, TableNameError};
 pub use environment::Lookup;
 pub use error::{ConfigError, Place};
+pub use message::load_definition_set;
 pub use pattern::TablePatterns;
 pub use settings::Settings;
 
@@ -39,9 +41,7 @@ impl Definitions {
     /// # Errors
     /// The first problem, with its place in the file; or that the file cannot be read.
     pub fn load(path: &Path) -> Result<Self, ConfigError> {
-        let text = std::fs::read_to_string(path)
-            .map_err(|error| ConfigError::Unreadable { path: path.to_owned(), cause: error.to_string() })?;
-        Self::parse(&text, &|name| std::env::var(name).ok()).map_err(|error| error.in_file(path))
+        Self::parse(&read(path)?, &|name| std::env::var(name).ok()).map_err(|error| error.in_file(path))
     }
 
     /// Reads a text. `environment` gives the values of the variables that it refers to as `${NAME}`.
@@ -63,6 +63,11 @@ impl Definitions {
     pub fn destination(&self, name: &str) -> Option<&Destination> {
         self.destinations.iter().find(|destination| destination.name == name)
     }
+}
+
+fn read(path: &Path) -> Result<String, ConfigError> {
+    std::fs::read_to_string(path)
+        .map_err(|error| ConfigError::Unreadable { path: path.to_owned(), cause: error.to_string() })
 }
 
 /// A PostgreSQL database that is read.
