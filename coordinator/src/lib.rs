@@ -1,7 +1,15 @@
 //! Who owns which pipeline. Standalone, every pipeline of the file is this process's own; in a cluster the
 //! leader assigns them. Either way the owner gets an epoch, and the destination's fence enforces it.
+//!
+//! Decisions are pure: [`placement`] says who should have what, [`handover`] how it gets there.
 
+pub mod handover;
 mod ownership;
+pub mod placement;
 pub mod records;
 
 pub use ownership::{InProcess, NotOwner, Ownership};
+
+/// A point in time, as its distance from an origin that the caller keeps: of a clock that never goes back.
+/// Decisions compare such points and never read a clock.
+pub type Moment = std::time::Duration;
