@@ -9,7 +9,10 @@ mod status;
 mod status_file;
 mod verify;
 
-use std::process::ExitCode;
+use std::{
+    io::{self, Write},
+    process::ExitCode,
+};
 
 use clap::{Parser, Subcommand};
 
@@ -57,6 +60,17 @@ fn fail(error: impl std::fmt::Display) -> ExitCode {
 
 /// Prints a report; failure when it says so.
 fn show(report: &str, is_ok: bool) -> ExitCode {
-    println!("{}", report.trim_end());
-    if is_ok { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    match put(report) {
+        Ok(()) if is_ok => ExitCode::SUCCESS,
+        Ok(()) => ExitCode::FAILURE,
+        Err(error) => fail(format!("cannot write the answer: {error}; look at where standard output goes")),
+    }
+}
+
+/// Writes to standard output. A reader that has gone, such as `head`, has read enough.
+fn put(text: &str) -> io::Result<()> {
+    match writeln!(io::stdout().lock(), "{}", text.trim_end()) {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        written => written,
+    }
 }

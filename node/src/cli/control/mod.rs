@@ -115,9 +115,7 @@ async fn answer(command: Command) -> Answer {
 }
 
 /// Prints the text, and each failure on a line of its own.
-pub(super) fn print(answer: Answer) -> ExitCode {
-    if !answer.text.is_empty() {
-        println!("{}", answer.text.trim_end());
-    }
-    answer.errors.into_iter().fold(ExitCode::SUCCESS, |_, error| super::fail(error))
+pub(super) fn print(Answer { text, errors }: Answer) -> ExitCode {
+    let shown = if text.is_empty() { ExitCode::SUCCESS } else { super::show(&text, true) };
+    errors.into_iter().fold(shown, |_, error| super::fail(error))
 }

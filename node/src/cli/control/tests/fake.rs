@@ -1,11 +1,15 @@
 //! A node that answers from a script and notes what it was asked.
 
 mod cluster;
+mod dead_letters;
 mod pipelines;
 
 use std::sync::{Arc, Mutex, MutexGuard};
 
-use rosetta_proto::v1::{Change, ClusterState, cluster_server::ClusterServer, pipelines_server::PipelinesServer};
+use rosetta_proto::v1::{
+    Change, ClusterState, cluster_server::ClusterServer, dead_letters_server::DeadLettersServer,
+    pipelines_server::PipelinesServer,
+};
 use tokio::task::JoinHandle;
 use tonic::{
     Status,
@@ -62,6 +66,7 @@ impl Node {
         let server = Server::builder()
             .add_service(PipelinesServer::new(fake.clone()))
             .add_service(ClusterServer::new(fake.clone()))
+            .add_service(DeadLettersServer::new(fake.clone()))
             .serve_with_incoming(incoming);
         Node { url, fake, server: tokio::spawn(server) }
     }

@@ -2,6 +2,7 @@
 
 mod calls;
 mod cluster;
+mod dead_letters;
 mod fake;
 mod health;
 mod pipelines;

@@ -5,28 +5,31 @@ use rosetta_proto::v1::{
     cluster_server::Cluster,
 };
 use tokio::sync::mpsc;
-use tokio_stream::wrappers::UnboundedReceiverStream;
+use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, async_trait};
 
 use super::Fake;
 
+/// More than any script sends.
+const WATCH_LENGTH: usize = 8;
+
 #[async_trait]
 impl Cluster for Fake {
-    type WatchStream = UnboundedReceiverStream<Result<ClusterState, Status>>;
+    type WatchStream = ReceiverStream<Result<ClusterState, Status>>;
 
     async fn watch(&self, _: Request<WatchClusterRequest>) -> Result<Response<Self::WatchStream>, Status> {
         let mut script = self.ask("Watch", "", "")?;
-        let (sender, receiver) = mpsc::unbounded_channel();
+        let (sender, receiver) = mpsc::channel(WATCH_LENGTH);
         let states = if script.watches.is_empty() { Vec::new() } else { script.watches.remove(0) };
         for state in states {
-            let _ = sender.send(Ok(state));
+            let _ = sender.try_send(Ok(state));
         }
         if script.watches.is_empty() {
             tokio::spawn(async move { sender.closed().await });
         } else {
-            let _ = sender.send(Err(Status::unavailable("this node stops")));
+            let _ = sender.try_send(Err(Status::unavailable("this node stops")));
         }
-        Ok(Response::new(UnboundedReceiverStream::new(receiver)))
+        Ok(Response::new(ReceiverStream::new(receiver)))
     }
 
     async fn drain(&self, request: Request<DrainNodeRequest>) -> Result<Response<Node>, Status> {
