@@ -95,6 +95,17 @@ impl Rosetta {
     }
 
     #[must_use]
+    /// Where it answers `what`, "gRPC" or "HTTP", once it does.
+    pub async fn address(&self, what: &str) -> String {
+        let says = format!("answering {what} on ");
+        eventually(Duration::from_secs(20), &says, async || {
+            let log = self.log();
+            let line = log.lines().rev().find_map(|line| line.split_once(&says)).ok_or("not yet")?;
+            Ok(line.1.trim().to_owned())
+        })
+        .await
+    }
+
     pub fn memory(&self) -> Memory {
         let status = self.proc_file("status");
         let kilobytes = |name: &str| -> u64 {

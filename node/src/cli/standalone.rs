@@ -2,18 +2,21 @@ use std::{path::PathBuf, process::ExitCode, sync::Arc, time::Duration};
 
 use clap::{Args, ValueEnum};
 use rosetta_coordinator::InProcess;
+use rosetta_proto::v1::DefinitionSet;
 use tokio::{
     signal::unix::{SignalKind, signal},
     time::timeout,
 };
 use tokio_util::sync::CancellationToken;
+use tracing::{error, info};
 use tracing_subscriber::EnvFilter;
 
 use super::{fail, progress, status_file};
 use crate::{
-    config::{Definitions, Settings},
+    api::{Addresses, Listeners, serve},
+    config::{Definitions, Settings, load_definition_set},
     pipeline::{PipelineError, job::Job},
-    supervisor::{Ending, run_all},
+    supervisor::{Ending, Fleet},
 };
 
 /// A pipeline that does not stop by itself within this time is ended with the process; that loses nothing.
@@ -27,6 +30,8 @@ pub(super) struct Arguments {
     /// Where this process keeps what is its own; made when it does not exist.
     #[arg(long, value_name = "DIR", env = "ROSETTA_DATA_DIR", default_value = "rosetta-data")]
     data_dir: PathBuf,
+    #[command(flatten)]
+    addresses: Addresses,
     /// How log lines are written.
     #[arg(long, value_enum, default_value_t = LogFormat::Text)]
     log_format: LogFormat,
@@ -52,18 +57,42 @@ pub(super) async fn run(arguments: Arguments) -> ExitCode {
     if let Err(error) = listen_for_signals(cancel.clone()) {
         return fail(format!("cannot listen for signals: {error}"));
     }
+    let definitions = match load_definition_set(&arguments.config) {
+        Ok(definitions) => definitions,
+        Err(error) => return fail(error),
+    };
+    let listeners = match arguments.addresses.listen().await {
+        Ok(listeners) => listeners,
+        Err(error) => return fail(error),
+    };
     let statuses: Vec<_> = jobs.iter().map(|job| Arc::clone(&job.status)).collect();
     let shown = tokio::spawn(display.run(statuses.clone()));
     let written = tokio::spawn(status_file::keep(arguments.data_dir.clone(), statuses.clone()));
-    let mut running = std::pin::pin!(run_all(jobs, cancel.clone()));
+    let fleet = Arc::new(Fleet::new(jobs));
+    let answering = tokio::spawn(answer(Arc::clone(&fleet), definitions, listeners, cancel.clone()));
+    let mut running = std::pin::pin!(fleet.run(cancel.clone()));
     let endings = tokio::select! {
         endings = &mut running => endings,
         () = cancel.cancelled() => timeout(STOP_DEADLINE, running).await.unwrap_or_default(),
     };
+    answering.abort();
     shown.abort();
     written.abort();
     let _ = status_file::write(&arguments.data_dir, &statuses);
     finish(&endings)
+}
+
+/// Pipelines run on when nobody can be answered any more.
+async fn answer(fleet: Arc<Fleet>, definitions: DefinitionSet, listeners: Listeners, cancel: CancellationToken) {
+    if let Some(address) = listeners.grpc_address() {
+        info!("answering gRPC on {address}");
+    }
+    if let Some(address) = listeners.http_address() {
+        info!("answering HTTP on {address}");
+    }
+    if let Err(error) = serve(fleet, definitions, listeners, cancel).await {
+        error!("no calls are answered any more: {error}; start the process again");
+    }
 }
 
 fn jobs(arguments: &Arguments) -> Result<Vec<Job>, String> {

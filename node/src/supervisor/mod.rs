@@ -1,14 +1,15 @@
 //! Which pipelines run here, and the one place that starts and stops them.
 
 mod backoff;
+mod fleet;
 mod heartbeat;
 
 use tokio::{
-    task::JoinSet,
+    sync::watch,
     time::{Instant, sleep},
 };
 use tokio_util::sync::CancellationToken;
-use tracing::{Instrument, error, info, info_span, warn};
+use tracing::{error, info, warn};
 
 use crate::pipeline::{
     PipelineError, Severity,
@@ -19,59 +20,40 @@ use crate::pipeline::{
 };
 use backoff::Backoff;
 
-/// How a pipeline's life in this process ended.
-#[derive(Debug)]
-pub enum Ending {
-    /// It was asked to stop.
-    Stopped,
-    /// It will not be tried again.
-    GaveUp { pipeline: String, error: PipelineError },
+pub use fleet::{Ending, Fleet, Member};
+
+/// What is wanted of a pipeline.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Wish {
+    pub is_paused: bool,
+    /// How often somebody asked for it to be started anew.
+    pub restarts: u64,
 }
 
-/// Runs every pipeline in a task of its own until it is cancelled or gives up; one never disturbs another.
-pub async fn run_all(jobs: Vec<Job>, cancel: CancellationToken) -> Vec<Ending> {
-    let mut tasks = JoinSet::new();
-    for job in jobs {
-        let span = info_span!("pipeline", pipeline = job.definition.name);
-        tasks.spawn(supervise(job, cancel.child_token()).instrument(span));
-    }
-    let mut endings = Vec::new();
-    while let Some(ended) = tasks.join_next().await {
-        match ended {
-            Ok(ending) => endings.push(ending),
-            Err(panic) => endings.push(Ending::GaveUp {
-                pipeline: String::new(),
-                error: PipelineError::Internal(format!("a pipeline's task ended abnormally: {panic}")),
-            }),
-        }
-    }
-    endings
-}
+/// Why a pipeline does not run any more, although it was not asked to stop.
+type GaveUp = PipelineError;
 
-/// Runs one pipeline, again and again with back-off while trying again can help.
-async fn supervise(job: Job, cancel: CancellationToken) -> Ending {
+/// Runs one pipeline as it is wished, again and again with back-off while trying again can help, until it is cancelled.
+///
+/// # Errors
+/// What trying again cannot help. It may be called anew when the wish has changed.
+async fn supervise(job: &Job, wish: &mut watch::Receiver<Wish>, cancel: &CancellationToken) -> Result<(), GaveUp> {
     let mut backoff = Backoff::default();
-    loop {
+    while !cancel.is_cancelled() {
+        if wish.borrow_and_update().is_paused {
+            pause(job, wish, cancel).await;
+            backoff.reset();
+            continue;
+        }
         let began = Instant::now();
         let before = job.status.figures();
-        // It ends by itself when cancelled: there are batches to bring home and sessions to end.
-        let Err(error) = start_and_follow(&job, cancel.clone()).await else {
-            job.status.update(|figures| figures.state = State::Stopped);
-            info!("stopped");
-            return Ending::Stopped;
+        let Err(error) = run_until_wished_otherwise(job, wish, cancel).await else {
+            backoff.reset();
+            continue;
         };
-        let state = match error.severity() {
-            Severity::Transient => State::Retrying,
-            Severity::Permanent | Severity::Fenced => State::Failed,
-            Severity::NeedsResync => State::NeedsResync,
-        };
-        job.status.update(|figures| {
-            figures.state = state;
-            figures.error = Some(error.to_string());
-        });
-        if state != State::Retrying {
-            error!(state = state.name(), "{error}");
-            return Ending::GaveUp { pipeline: job.definition.name.clone(), error };
+        note_failure(job, error.severity(), &error);
+        if error.severity() != Severity::Transient {
+            return Err(error);
         }
         if has_progressed(&before, &job.status.figures()) {
             backoff.reset();
@@ -80,8 +62,55 @@ async fn supervise(job: Job, cancel: CancellationToken) -> Ending {
         warn!(retry_in_ms = delay.as_millis() as u64, after_ms = began.elapsed().as_millis() as u64, "{error}");
         tokio::select! {
             () = cancel.cancelled() => {}
+            _ = wish.changed() => backoff.reset(),
             () = sleep(delay) => job.status.update(|figures| figures.restarts += 1),
         }
+    }
+    job.status.update(|figures| figures.state = State::Stopped);
+    info!("stopped");
+    Ok(())
+}
+
+async fn pause(job: &Job, wish: &mut watch::Receiver<Wish>, cancel: &CancellationToken) {
+    job.status.update(|figures| {
+        figures.state = State::Paused;
+        figures.error = None;
+    });
+    info!("paused");
+    tokio::select! {
+        () = cancel.cancelled() => {}
+        _ = wish.wait_for(|wish| !wish.is_paused) => {}
+    }
+}
+
+/// Runs it once. Whatever ends it from outside does so gently: there are batches to bring home and sessions to end.
+async fn run_until_wished_otherwise(
+    job: &Job,
+    wish: &mut watch::Receiver<Wish>,
+    cancel: &CancellationToken,
+) -> Result<(), PipelineError> {
+    let stop = cancel.child_token();
+    let mut running = std::pin::pin!(start_and_follow(job, stop.clone()));
+    tokio::select! {
+        biased;
+        result = &mut running => return result,
+        _ = wish.changed() => stop.cancel(),
+    }
+    running.await
+}
+
+fn note_failure(job: &Job, severity: Severity, error: &PipelineError) {
+    let state = match severity {
+        Severity::Transient => State::Retrying,
+        Severity::Permanent | Severity::Fenced => State::Failed,
+        Severity::NeedsResync => State::NeedsResync,
+    };
+    job.status.update(|figures| {
+        figures.state = state;
+        figures.error = Some(error.to_string());
+    });
+    if state != State::Retrying {
+        error!(state = state.name(), "{error}");
     }
 }
 

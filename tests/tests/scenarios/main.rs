@@ -5,6 +5,7 @@ mod bigtx;
 mod check_verify;
 mod constraints;
 mod continuity;
+mod control;
 mod copy_and_stream;
 mod drift;
 mod errors;
