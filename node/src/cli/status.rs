@@ -13,7 +13,7 @@ pub(super) struct Arguments {
     output: Output,
 }
 
-const HEADER: [&str; 7] = ["pipeline", "state", "node", "epoch", "lag bytes", "lag ms", "error"];
+const HEADER: [&str; 8] = ["pipeline", "state", "node", "epoch", "lag bytes", "lag ms", "missing rows", "error"];
 
 pub(super) fn run(arguments: &Arguments) -> ExitCode {
     let lines = match status_file::read(&arguments.data_dir) {
