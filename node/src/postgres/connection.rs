@@ -163,6 +163,13 @@ impl Connection {
         self.backend_pid
     }
 
+    /// The server's certificate (DER); None without TLS.
+    pub(super) fn certificate(&self) -> Option<&[u8]> {
+        let Stream::Tls(stream) = &self.stream else { return None };
+        let (_, session) = stream.get_ref();
+        session.peer_certificates().and_then(<[_]>::first).map(AsRef::as_ref)
+    }
+
     /// What will be sent at the next flush.
     pub fn out(&mut self) -> &mut BytesMut {
         &mut self.out

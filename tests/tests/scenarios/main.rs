@@ -21,6 +21,7 @@ mod publications;
 mod routing;
 mod row_security;
 mod sigterm;
+mod tls;
 mod toast;
 mod truncate;
 mod types;
