@@ -20,7 +20,7 @@ pub mod workload;
 pub use observer::Observer;
 pub use oracle::Table;
 pub use pair::{DB, Pair, SLOT, SOON, one_pipeline};
-pub use postgres::{Options, Postgres, Stop};
+pub use postgres::{Authority, Options, Postgres, Stop};
 pub use proxy::{Direction, Fault, Proxy};
 pub use rosetta::Rosetta;
 pub use scratch::Scratch;

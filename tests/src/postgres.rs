@@ -12,7 +12,9 @@ use crate::{
     wait::eventually,
 };
 
+mod authority;
 mod installation;
+pub use authority::Authority;
 use installation::Installation;
 
 const READY_WITHIN: Duration = Duration::from_secs(60);

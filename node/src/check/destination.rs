@@ -7,7 +7,7 @@ use super::{
     source::unsupported_version,
 };
 use crate::{
-    pipeline::selection::{Route, Selected},
+    pipeline::selection::{Route, Selected, limited},
     postgres::ident,
     schema::{Column, Severity, Table, TableKind, Wanted, fit},
 };
@@ -115,6 +115,10 @@ fn existing_table(subject: Subject<'_>, wanted: &Wanted, table: &Table, facts: &
         let rights = rights.join(", ");
         let remedy = format!("GRANT {rights} ON {} TO {}", name.sql(), ident(&facts.role));
         findings.push(subject.problem(format!("role {} lacks {rights} on table {name}", facts.role), remedy));
+    }
+    if let Some(is_forced) = facts.limited.get(&table.oid) {
+        let limited = limited(&facts.role, "destination", name, *is_forced);
+        findings.push(subject.problem(limited.what, limited.remedy));
     }
     let sent: Vec<&Column> = wanted.sent_columns().collect();
     findings.extend(fit(wanted, table, &sent).into_iter().map(|misfit| {

@@ -25,6 +25,8 @@ pub(super) struct DestinationFacts {
     pub(super) tables: Vec<Table>,
     /// Rights that the role lacks, by table.
     pub(super) lacking: HashMap<u32, Vec<String>>,
+    /// Where row-level security keeps rows from the role; true where it is forced on the owner, too.
+    pub(super) limited: HashMap<u32, bool>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,6 +54,9 @@ const LACKING: &str = "\
     SELECT c.oid, p.name FROM unnest($1::oid[]) c(oid), \
            unnest('{SELECT,INSERT,UPDATE,DELETE,TRUNCATE}'::text[]) p(name) \
      WHERE NOT has_table_privilege(c.oid, p.name)";
+
+const LIMITED: &str = "\
+    SELECT oid, relforcerowsecurity FROM pg_class WHERE oid = ANY ($1::oid[]) AND row_security_active(oid)";
 
 /// Reads everything that concerns these targets.
 ///
@@ -86,8 +91,12 @@ pub(super) async fn read(
         facts.closed_tables.push(row.text(0)?.to_owned());
     }
     let oids: Vec<String> = facts.tables.iter().map(|table| table.oid.to_string()).collect();
-    for row in connection.query(LACKING, &[Some(&format!("{{{}}}", oids.join(",")))]).await? {
+    let oids = format!("{{{}}}", oids.join(","));
+    for row in connection.query(LACKING, &[Some(&oids)]).await? {
         facts.lacking.entry(row.parse(0)?).or_default().push(row.text(1)?.to_owned());
+    }
+    for row in connection.query(LIMITED, &[Some(&oids)]).await? {
+        facts.limited.insert(row.parse(0)?, row.is_true(1));
     }
     Ok(facts)
 }

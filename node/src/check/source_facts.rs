@@ -31,6 +31,8 @@ pub(super) struct SourceFacts {
     pub(super) owned: HashSet<u32>,
     /// SELECT on the table, and USAGE on its schema.
     pub(super) readable: HashSet<u32>,
+    /// Where row-level security keeps rows from the role; true where it is forced on the owner, too.
+    pub(super) limited: HashMap<u32, bool>,
     /// What the server says of the filters.
     pub(super) filters: HashMap<(TableName, String), Verdict>,
 }
@@ -81,7 +83,8 @@ const PUBLISHED: &str = "SELECT pubname, schemaname, tablename FROM pg_publicati
 
 const RIGHTS: &str = "\
     SELECT c.oid, pg_has_role(c.relowner, 'USAGE'), \
-           has_table_privilege(c.oid, 'SELECT') AND has_schema_privilege(c.relnamespace, 'USAGE') \
+           has_table_privilege(c.oid, 'SELECT') AND has_schema_privilege(c.relnamespace, 'USAGE'), \
+           row_security_active(c.oid), c.relforcerowsecurity \
       FROM pg_class c WHERE c.relkind IN ('r', 'p') AND c.relpersistence <> 't'";
 
 /// Reads everything, and tries these filters.
@@ -103,6 +106,9 @@ pub(super) async fn read(connection: &mut Connection, filters: &[(TableName, Str
         }
         if row.is_true(2) {
             facts.readable.insert(oid);
+        }
+        if row.is_true(3) {
+            facts.limited.insert(oid, row.is_true(4));
         }
     }
     // On a server without filters in publications there is nothing to ask.

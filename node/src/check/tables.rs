@@ -6,7 +6,7 @@ use super::{
 };
 use crate::{
     config::{Pipeline, Publish, SnapshotMode},
-    pipeline::selection::{Problem, Selection, filter_problems, list_problems},
+    pipeline::selection::{self, Problem, Selection, filter_problems, list_problems},
     postgres::ident,
     schema::{PartitionTree, Table},
 };
@@ -21,10 +21,11 @@ pub(super) fn findings(pipeline: &Pipeline, selection: &Selection, facts: &Sourc
     }
     let silence = "exclude them from the patterns to silence this";
     findings.extend(selection.says_left_out().map(|what| subject.warning(what, silence)));
+    let tree = PartitionTree::new(&facts.tables);
     for table in selection.tables.iter().map(|selected| &selected.table) {
         findings.extend(unreadable(subject, pipeline, table, facts));
+        findings.extend(limited(pipeline, table, &tree, facts).iter().map(problem));
     }
-    let tree = PartitionTree::new(&facts.tables);
     for selected in &selection.tables {
         let filter = selected.filter.as_ref().map(|filter| (selected.table.table_name(), filter.clone()));
         let verdict = filter.and_then(|filter| facts.filters.get(&filter));
@@ -51,6 +52,16 @@ fn unreadable(subject: Subject<'_>, pipeline: &Pipeline, table: &Table, facts: &
     }
     let remedy = format!("GRANT SELECT ON {} TO {}", table.table_name().sql(), ident(&facts.role));
     Some(subject.problem(format!("role {} may not read {}", facts.role, table.table_name()), remedy))
+}
+
+/// The copy reads the partitions; verify reads the table above them, too.
+fn limited(pipeline: &Pipeline, table: &Table, tree: &PartitionTree<'_>, facts: &SourceFacts) -> Vec<Problem> {
+    if pipeline.snapshot != SnapshotMode::Initial {
+        return Vec::new();
+    }
+    let read = std::iter::once(table).chain(tree.beneath(table));
+    let found = read.filter_map(|table| Some((table.table_name(), *facts.limited.get(&table.oid)?)));
+    found.map(|(table, is_forced)| selection::limited(&facts.role, "source", &table, is_forced)).collect()
 }
 
 #[cfg(test)]

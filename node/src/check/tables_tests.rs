@@ -89,3 +89,15 @@ fn column_lists_hold_the_identity_and_need_a_new_server() {
         ]
     );
 }
+
+#[test]
+fn row_security_that_hides_rows_is_a_problem_where_rows_are_copied() {
+    let root = Table { kind: TableKind::Partitioned, ..table(1, "events") };
+    let leaf = Table { partition_of: Some(1), ..table(2, "events_1") };
+    let facts = SourceFacts { limited: [(2, true)].into(), ..facts(vec![root, leaf]) };
+    assert_eq!(
+        problems(ALL, &facts),
+        ["row-level security of table public.events_1 at the source keeps rows from role me"]
+    );
+    assert_eq!(problems(&format!("{ALL}\nsnapshot = \"never\""), &facts), [""; 0]);
+}

@@ -31,7 +31,7 @@ enum Place {
     Node,
 }
 
-const HEADER: [&str; 7] = ["pipeline", "state", "node", "epoch", "lag bytes", "lag ms", "error"];
+const HEADER: [&str; 8] = ["pipeline", "state", "node", "epoch", "lag bytes", "lag ms", "missing rows", "error"];
 
 pub(super) async fn run(arguments: &Arguments) -> ExitCode {
     let Arguments { data_dir, watch, connection } = arguments;

@@ -58,7 +58,7 @@ pub(super) fn read(folder: &Path) -> Result<Vec<Line>, String> {
 }
 
 impl Line {
-    pub(super) fn row(&self) -> [String; 7] {
+    pub(super) fn row(&self) -> [String; 8] {
         [
             self.pipeline.clone(),
             self.state.name().to_owned(),
@@ -66,6 +66,7 @@ impl Line {
             self.epoch.to_string(),
             self.lag_bytes.to_string(),
             self.lag_ms.to_string(),
+            self.missing_rows.to_string(),
             self.error.clone().unwrap_or_default(),
         ]
     }

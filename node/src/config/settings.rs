@@ -14,7 +14,7 @@ pub struct Settings {
     /// longer read. Four batches, so that a destination never idles while the next batch gathers.
     pub max_queue_rows: usize,
     /// `PIPELINE_POLL_INTERVAL_MS`, milliseconds, default 1000: the longest time that a change waits for more of its
-    /// batch. An upper bound only: an idle destination is written at once.
+    /// batch. An upper bound only: what has caught up is written at once, and what is behind waits 10 ms at most.
     pub poll_interval: Duration,
     /// `PIPELINE_CHECK_INTERVAL`, seconds, default 10: how often the definitions are read again without a
     /// notification. A fallback for lost notifications, therefore rare.

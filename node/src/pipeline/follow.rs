@@ -26,7 +26,7 @@ use crate::{
 /// On a stream this far behind, latency is lost already; throughput is what helps.
 const BEHIND_MICROS: i64 = 250_000;
 
-/// How long changes of a stream that is behind may wait for company.
+/// How long changes of a stream that is behind may wait for company, if PIPELINE_POLL_INTERVAL_MS allows it.
 const GATHER: Duration = Duration::from_millis(10);
 const TICK: Duration = Duration::from_secs(1);
 /// The source is asked for a sign of life when it was silent for so long…
@@ -79,6 +79,8 @@ struct Follower {
     read_at: Option<Instant>,
     /// When the oldest change that waits for company was first seen, a worker each.
     gathering_since: Vec<Option<Instant>>,
+    /// How long it may wait.
+    gather: Duration,
 }
 
 /// Follows the stream until cancelled.
@@ -111,6 +113,7 @@ pub async fn follow(start: Follow, cancel: CancellationToken) -> Result<(), Pipe
         pace: Pace::default(),
         read_at: None,
         gathering_since: vec![None; start.workers],
+        gather: start.limits.wait.min(GATHER),
     };
     let result = follower.run(&mut reports, &mut tasks, &cancel).await;
     follower.stop(reports, tasks, result.is_ok()).await;
@@ -195,8 +198,8 @@ impl Follower {
             let is_behind = self.is_behind();
             if let Some(builder) = self.intake.gathered(worker) {
                 let since = *self.gathering_since[worker].get_or_insert(now);
-                if is_behind && now < since + GATHER {
-                    wake = wake.min(since + GATHER);
+                if is_behind && now < since + self.gather {
+                    wake = wake.min(since + self.gather);
                     continue;
                 }
                 let batch = builder.take();

@@ -1,4 +1,4 @@
-use std::{collections::VecDeque, ops::ControlFlow, sync::Arc};
+use std::{collections::VecDeque, ops::ControlFlow, sync::Arc, time::Duration};
 
 use foldhash::{HashMap, HashMapExt};
 use rosetta_proto::Lsn;
@@ -21,6 +21,8 @@ pub struct BatchLimits {
     pub part_changes: usize,
     /// The same in bytes.
     pub part_bytes: usize,
+    /// The longest that a change may wait for more of its batch.
+    pub wait: Duration,
 }
 
 /// What the pipeline knows of its tables besides what the stream says.

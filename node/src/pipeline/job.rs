@@ -59,6 +59,7 @@ impl Job {
         let limits = BatchLimits {
             changes: settings.max_batch_rows,
             part_changes: settings.max_queue_rows,
+            wait: settings.poll_interval,
             part_bytes: (PART_BYTES / definition.apply_workers.max(1)).max(SMALLEST_PART_BYTES),
         };
         let status = Arc::new(Status::new(&definition.name));

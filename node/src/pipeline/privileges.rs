@@ -26,6 +26,13 @@ const UNREADABLE: &str = "\
                 OR t.has_list AND pg_catalog.has_any_column_privilege(c.oid, 'SELECT'))) \
      ORDER BY 1, 2";
 
+/// Of each table and of all its partitions: those of which row-level security would show the role only some rows.
+const LIMITED: &str = "\
+    SELECT DISTINCT n.nspname, c.relname, c.relforcerowsecurity FROM pg_catalog.unnest($1::oid[]) t(oid) \
+     CROSS JOIN LATERAL (SELECT t.oid UNION SELECT p.relid::oid FROM pg_catalog.pg_partition_tree(t.oid) p) r(oid) \
+      JOIN pg_catalog.pg_class c ON c.oid = r.oid JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
+     WHERE pg_catalog.row_security_active(c.oid) ORDER BY 1, 2";
+
 /// Only an owner may add a table to a publication, whatever else was granted.
 const NOT_OWNED: &str = "\
     SELECT n.nspname, c.relname, pg_catalog.pg_get_userbyid(c.relowner) \
@@ -46,6 +53,7 @@ pub(super) async fn check(job: &Job, source: &mut Connection, selected: &[Select
     let copies = job.destinations.iter().any(|destination| destination.url.is_some());
     if copies && job.definition.snapshot == SnapshotMode::Initial {
         problems.extend(unreadable(job, source, selected).await.map_err(failed)?);
+        problems.extend(limited(job, source, selected).await.map_err(failed)?);
     }
     if job.definition.publication.is_none() {
         problems.extend(unpublishable(job, source, selected).await?);
@@ -66,6 +74,15 @@ async fn unreadable(job: &Job, source: &mut Connection, selected: &[Selected]) -
         Ok(Problem::new(format!("role {role} may not read table {table} at the source"), remedy))
     };
     source.query(UNREADABLE, &[Some(&oids), Some(&lists)]).await?.iter().map(problem).collect()
+}
+
+async fn limited(job: &Job, source: &mut Connection, selected: &[Selected]) -> Result<Vec<Problem>, PgError> {
+    let oids = array(selected.iter().map(|selected| selected.table.oid.to_string()));
+    let problem = |row: &Row| {
+        let table = TableName::new(row.text(0)?, row.text(1)?);
+        Ok(selection::limited(&job.source.user, "source", &table, row.is_true(2)))
+    };
+    source.query(LIMITED, &[Some(&oids)]).await?.iter().map(problem).collect()
 }
 
 /// What keeps the role from making the publications, or from adding to them what they lack.

@@ -7,6 +7,7 @@ use foldhash::HashMap;
 
 use crate::{
     config::{Pipeline, Publish, TableEntry},
+    postgres::ident,
     schema::{Generated, PartitionTree, ReplicaIdentity, Table, TableKind, TableName, Wanted},
     source::{
         filter::Verdict,
@@ -228,6 +229,14 @@ fn without_identity(name: &TableName) -> Problem {
     Problem::new(what, remedy)
 }
 
+/// Row-level security stands between the role and some of a table's rows, at the source or at the destination. An
+/// owner passes it, unless it `is_forced`.
+pub fn limited(role: &str, side: &str, table: &TableName, is_forced: bool) -> Problem {
+    let what = format!("row-level security of table {table} at the {side} keeps rows from role {role}");
+    let bypass = format!("ALTER ROLE {} BYPASSRLS", ident(role));
+    Problem::new(what, if is_forced { bypass } else { format!("{bypass}, or log in as the table's owner") })
+}
+
 /// A partition's changes come as its root's, so that none would be left for a route of its own.
 fn selected_twice(selected: &[Selected], tree: &PartitionTree<'_>) -> Vec<Problem> {
     let names: HashMap<u32, TableName> =
@@ -300,7 +309,7 @@ pub fn filter_problems(selected: &Selected, verdict: &Verdict, tree: &PartitionT
 /// # Errors
 /// A name that PostgreSQL would cut short.
 pub fn publications(source: &str, pipeline: &str, selected: &[Selected]) -> Result<Vec<Publication>, Problem> {
-    let is_exclusive = selected.iter().any(|table| table.filter.is_some() || columns(table).is_some());
+    let is_exclusive = needs_its_own(selected);
     let name = if is_exclusive { format!("rosetta_{source}_{pipeline}") } else { format!("rosetta_{source}") };
     let mut publications = Vec::new();
     for (inserts_only, name) in [(false, name.clone()), (true, format!("{name}_inserts"))] {
@@ -324,6 +333,16 @@ pub fn publications(source: &str, pipeline: &str, selected: &[Selected]) -> Resu
         publications.push(Publication { name, tables, inserts_only, is_exclusive });
     }
     Ok(publications)
+}
+
+/// Whether these tables cannot share the source's publications. Besides lists: in a shared one a partition would come
+/// under the name of a root that another pipeline added, and a table for inserts only would come with the updates that
+/// another pipeline added.
+fn needs_its_own(selected: &[Selected]) -> bool {
+    let is_apart =
+        |table: &Selected| table.filter.is_some() || columns(table).is_some() || table.table.partition_of.is_some();
+    let publishes = |publish| selected.iter().any(|table| table.publish == publish);
+    selected.iter().any(is_apart) || (publishes(Publish::Insert) && publishes(Publish::All))
 }
 
 /// The columns that any route wants, in the table's order; None for all.

@@ -99,15 +99,21 @@ fn a_list_of_all_columns_is_no_list() {
 #[test]
 fn publications_are_shared_unless_something_is_left_out() {
     let made = |pipeline: &str| -> Vec<(String, bool)> {
-        let selection = selection(pipeline, &[table(1, "t"), table(2, "u")]);
+        let root = Table { kind: TableKind::Partitioned, ..table(3, "r") };
+        let leaf = Table { partition_of: Some(3), ..table(4, "leaf") };
+        let selection = selection(pipeline, &[table(1, "t"), table(2, "u"), root, leaf]);
         let made = publications("s", "p", &selection.tables).expect("short names");
         made.into_iter().map(|publication| (publication.name, publication.is_exclusive)).collect()
     };
     assert_eq!(made("tables = [\"public.*\"]"), [("rosetta_s".to_owned(), false)]);
     let inserts = "tables = [\"u\"]\n[[pipeline.table]]\nname = \"t\"\npublish = \"insert\"";
-    assert_eq!(made(inserts), [("rosetta_s".to_owned(), false), ("rosetta_s_inserts".to_owned(), false)]);
+    assert_eq!(made(inserts), [("rosetta_s_p".to_owned(), true), ("rosetta_s_p_inserts".to_owned(), true)]);
+    let only_inserts = "[[pipeline.table]]\nname = \"t\"\npublish = \"insert\"";
+    assert_eq!(made(only_inserts), [("rosetta_s_inserts".to_owned(), false)]);
     let filtered = "[[pipeline.table]]\nname = \"t\"\nfilter = \"id > 1\"";
     assert_eq!(made(filtered), [("rosetta_s_p".to_owned(), true)]);
+    assert_eq!(made("tables = [\"r\"]"), [("rosetta_s".to_owned(), false)]);
+    assert_eq!(made("tables = [\"leaf\"]"), [("rosetta_s_p".to_owned(), true)]);
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! What happens before a pipeline streams: look, refuse or claim, make what is missing, copy.
 
-use rosetta_proto::Epoch;
+use rosetta_proto::{Epoch, Lsn};
 
 use super::{
     PipelineError,
@@ -52,9 +52,23 @@ pub async fn start(job: &Job) -> Result<Follow, PipelineError> {
     let stream = start_stream(job, &mut source, epoch, &positions, &publications, binary).await?;
     let lanes = open_lanes(job, prepared, &claim, &positions, binary).await?;
     let catalog = catalog(job, &selected);
+    note_positions(job, &mut source, &positions).await?;
     source.close().await;
     let (workers, limits, status) = (job.definition.apply_workers, job.limits, std::sync::Arc::clone(&job.status));
     Ok(Follow { stream, lanes, workers, catalog, limits, status })
+}
+
+/// The lag is known before the first commit: from where the destinations stand to the end of the source's log.
+async fn note_positions(job: &Job, source: &mut Connection, positions: &[Vec<Lsn>]) -> Result<(), PipelineError> {
+    let current =
+        slot::current_position(source).await.map_err(|error| PipelineError::source(&job.source_label(), error))?;
+    let start = positions.iter().flatten().copied().min().unwrap_or(current);
+    job.status.update(|figures| {
+        figures.source_lsn = figures.source_lsn.max(current);
+        figures.committed_lsn = start;
+        figures.confirmed_lsn = start;
+    });
+    Ok(())
 }
 
 async fn connect_source(job: &Job) -> Result<Connection, PipelineError> {

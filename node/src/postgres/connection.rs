@@ -29,7 +29,7 @@ const READ_ROOM: usize = 128 * 1024;
 
 /// How values are written and read, pinned on every session so that text means the same on both sides.
 /// search_path is empty so that reg* values come out with their schema.
-const FIXED_SETTINGS: [(&str, &str); 8] = [
+const FIXED_SETTINGS: [(&str, &str); 9] = [
     ("client_encoding", "UTF8"),
     ("DateStyle", "ISO"),
     ("IntervalStyle", "postgres"),
@@ -38,6 +38,8 @@ const FIXED_SETTINGS: [(&str, &str); 8] = [
     ("bytea_output", "hex"),
     ("lc_monetary", "C"),
     ("statement_timeout", "0"),
+    // Row-level security must fail instead of hiding rows.
+    ("row_security", "off"),
 ];
 
 /// What kind of session to open.
@@ -159,6 +161,13 @@ impl Connection {
     /// The process that serves this session.
     pub fn backend_pid(&self) -> i32 {
         self.backend_pid
+    }
+
+    /// The server's certificate (DER); None without TLS.
+    pub(super) fn certificate(&self) -> Option<&[u8]> {
+        let Stream::Tls(stream) = &self.stream else { return None };
+        let (_, session) = stream.get_ref();
+        session.peer_certificates().and_then(<[_]>::first).map(AsRef::as_ref)
     }
 
     /// What will be sent at the next flush.

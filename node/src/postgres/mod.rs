@@ -3,6 +3,7 @@
 //! Why our own: docs/decisions/0001-own-postgres-client.md.
 
 mod auth;
+mod channel_binding;
 mod connection;
 mod error;
 mod frame;

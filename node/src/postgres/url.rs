@@ -15,6 +15,15 @@ pub enum SslMode {
     VerifyFull,
 }
 
+/// libpq's channel_binding: whether a login is tied to the TLS connection that carries it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Binding {
+    Disable,
+    /// Where the server offers it.
+    Prefer,
+    Require,
+}
+
 /// Where a server is and how to log in: a parsed `postgres://` URL.
 #[derive(Clone, PartialEq, Eq)]
 pub struct PgUrl {
@@ -27,6 +36,7 @@ pub struct PgUrl {
     pub ssl_mode: SslMode,
     /// A PEM file of the authorities to trust instead of the system's.
     pub ssl_root_cert: Option<PathBuf>,
+    pub channel_binding: Binding,
 }
 
 impl std::fmt::Debug for PgUrl {
@@ -61,6 +71,7 @@ impl PgUrl {
             database: decode(url, database)?,
             ssl_mode: SslMode::Prefer,
             ssl_root_cert: None,
+            channel_binding: Binding::Prefer,
         };
         for pair in query.split('&').filter(|pair| !pair.is_empty()) {
             let (key, value) = pair.split_once('=').ok_or_else(|| refused(url, &format!("'{pair}' has no value")))?;
@@ -78,10 +89,11 @@ impl PgUrl {
             "dbname" => self.database = value,
             "sslmode" => self.ssl_mode = ssl_mode(url, &value)?,
             "sslrootcert" => self.ssl_root_cert = Some(value.into()),
+            "channel_binding" => self.channel_binding = binding(url, &value)?,
             // What Rosetta decides for itself: accepted, so that a URL made for psql can be used as it is.
-            "application_name" | "connect_timeout" | "target_session_attrs" | "gssencmode" | "channel_binding" => {}
+            "application_name" | "connect_timeout" | "target_session_attrs" | "gssencmode" => {}
             _ => {
-                let known = "host, port, user, password, dbname, sslmode, sslrootcert";
+                let known = "host, port, user, password, dbname, sslmode, sslrootcert, channel_binding";
                 return Err(refused(url, &format!("'{key}' is not a known parameter; known are {known}")));
             }
         }
@@ -124,6 +136,15 @@ fn ssl_mode(url: &str, value: &str) -> Result<SslMode, PgError> {
             return Err(refused(url, &format!("sslmode '{value}' is not one of {known}")));
         }
     })
+}
+
+fn binding(url: &str, value: &str) -> Result<Binding, PgError> {
+    match value {
+        "disable" => Ok(Binding::Disable),
+        "prefer" => Ok(Binding::Prefer),
+        "require" => Ok(Binding::Require),
+        _ => Err(refused(url, &format!("channel_binding '{value}' is not one of disable, prefer, require"))),
+    }
 }
 
 /// Host and port of `host`, `host:port`, `[::1]:port`.

@@ -167,7 +167,7 @@ fn kinds() -> String {
                 THEN json_build_object('kind', 'other', 'what', 'a range with a canonical function') \
             WHEN t.typtype = 'm' OR t.typinput = 'array_in'::regproc \
                 THEN json_build_object('kind', 'derived') \
-            ELSE json_build_object('kind', 'other', 'what', 'a base type ofno extension') END"
+            ELSE json_build_object('kind', 'other', 'what', 'a base type of no extension') END"
     )
 }
 

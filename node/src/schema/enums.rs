@@ -19,7 +19,8 @@ enum Place<'a> {
 /// Only types of the same schema and name count. To be called outside a transaction, as a label that is added
 /// inside one cannot be used before its end (PostgreSQL docs, ALTER TYPE).
 ///
-/// A label that was renamed at the source is added, too, and the old one stays: rows that hold it differ.
+/// A label that was renamed at the source is added, too, and the old one stays, because rows on their way may hold it;
+/// a warning tells of it.
 ///
 /// # Errors
 /// What the servers say; to add labels, the user must own the type.
@@ -35,6 +36,7 @@ pub async fn sync_enums(
     let mut added = 0;
     for (name, labels) in enums {
         let Some(present) = present.get(name) else { continue };
+        warn_of_surplus(name, labels, present);
         for (label, place) in missing_labels(labels, present) {
             let sql = add_label(name, label, &place);
             destination.simple(&sql).await.map_err(SchemaError::Destination)?;
@@ -42,6 +44,17 @@ pub async fn sync_enums(
         }
     }
     Ok(added)
+}
+
+/// What was renamed cannot be told from what is the destination's own.
+fn warn_of_surplus(name: &TableName, source: &[String], present: &[String]) {
+    for label in present.iter().filter(|label| !source.contains(label)) {
+        tracing::warn!(
+            "enum {name} has label {} at the destination and not at the source: if it was renamed there, update the rows \
+             that hold it",
+            literal(label)
+        );
+    }
 }
 
 fn labels(found: &TypeDefinition) -> Option<&[String]> {

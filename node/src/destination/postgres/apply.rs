@@ -28,8 +28,8 @@ const COPY_CHUNK: usize = 64 * 1024;
 pub(super) struct RowWriter {
     statements: Statements,
     scratch: Vec<u8>,
-    /// Rows of statements that were executed since the last Sync.
-    unsynced: u64,
+    /// The layout, and the rows, of statements that were executed since the last Sync.
+    unsynced: Option<(u32, u64)>,
 }
 
 impl From<EncodeError> for Failure {
@@ -45,7 +45,7 @@ impl RowWriter {
     /// After a failure it is not known which statements are prepared.
     pub(super) fn reset(&mut self) {
         self.statements.forget();
-        self.unsynced = 0;
+        self.unsynced = None;
     }
 
     /// The net effect of a table's changes. With `replace`, rows that change are deleted and come again, so
@@ -89,6 +89,9 @@ impl RowWriter {
         changes: &[Placed<'_>],
     ) -> Result<(), Failure> {
         for (table, change, layout) in changes {
+            if self.unsynced.is_some_and(|(open, _)| open != layout.id) {
+                self.sync(connection, requests);
+            }
             let (old, new) = (table.tuple(change.old), table.tuple(change.new));
             match change.operation {
                 Operation::Insert => self.row(connection, layout, Shape::InsertRow, &[new])?,
@@ -164,7 +167,7 @@ impl RowWriter {
         }
         put_copy_data(connection.out(), &mut self.scratch);
         frontend::copy_done(connection.out());
-        requests.expect(Purpose::Rows(0)); // a COPY stores all of its rows or fails
+        requests.expect(Purpose::Rows { layout: layout.id, wanted: 0 }); // a COPY stores all of its rows or fails
         requests.send_some(connection).await
     }
 
@@ -239,7 +242,9 @@ impl RowWriter {
             buffer.extend_from_slice(array);
             Ok(IsNull::No)
         };
-        self.execute(connection, &name, 1, &arrays, write, rows.len() as u64)
+        self.execute(connection, &name, 1, &arrays, write)?;
+        self.count(layout, rows.len() as u64);
+        Ok(())
     }
 
     /// One statement for one row. `tuples` is what the parameters come from: the new row, then, for an
@@ -270,7 +275,9 @@ impl RowWriter {
             Value::Unchanged => Err("a left-out value that is needed".into()),
         };
         let format = i16::from(layout.format == Format::Binary);
-        self.execute(connection, &name, format, &values, write, 1)
+        self.execute(connection, &name, format, &values, write)?;
+        self.count(layout, 1);
+        Ok(())
     }
 
     fn execute<T>(
@@ -280,21 +287,23 @@ impl RowWriter {
         format: i16,
         values: &[T],
         write: impl FnMut(&T, &mut BytesMut) -> Result<IsNull, Box<dyn std::error::Error + Sync + Send>>,
-        rows: u64,
     ) -> Result<(), Failure> {
         let out = connection.out();
         frontend::bind("", statement, [format], values, write, [], out)
             .map_err(|_| EncodeError("row that does not fit into a message"))?;
         frontend::execute("", 0, out)?;
-        self.unsynced += rows;
         Ok(())
     }
 
+    fn count(&mut self, layout: &Layout, rows: u64) {
+        let before = self.unsynced.map_or(0, |(_, rows)| rows);
+        self.unsynced = Some((layout.id, before + rows));
+    }
+
     fn sync(&mut self, connection: &mut Connection, requests: &mut Requests) {
-        if self.unsynced > 0 {
+        if let Some((layout, wanted)) = self.unsynced.take() {
             frontend::sync(connection.out());
-            requests.expect(Purpose::Rows(self.unsynced));
-            self.unsynced = 0;
+            requests.expect(Purpose::Rows { layout, wanted });
         }
     }
 }

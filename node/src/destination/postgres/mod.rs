@@ -4,6 +4,7 @@ mod apply;
 pub mod checkpoint;
 mod encode;
 mod layout;
+mod missing;
 mod net_effect;
 mod requests;
 mod session;

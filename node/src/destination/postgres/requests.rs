@@ -1,4 +1,4 @@
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 
 use postgres_protocol::message::frontend;
 
@@ -14,8 +14,12 @@ pub(super) enum Purpose {
     Control,
     /// Fails unless this session owns the pipeline.
     Fence,
-    /// Changes rows; how many is what the source says.
-    Rows(u64),
+    /// Changes rows of the table with this layout; how many is what the source says.
+    Rows {
+        layout: u32,
+        wanted: u64,
+    },
+    Truncate,
     Commit,
     /// Returns one row that the caller wants.
     Ask,
@@ -31,8 +35,8 @@ pub(super) struct Requests {
 /// What a series of requests came to.
 #[derive(Debug, Default)]
 pub(super) struct Outcome {
-    /// The rows that were to change, and did not.
-    pub(super) missing_rows: u64,
+    /// The rows that were to change, and did not, by layout.
+    pub(super) missing_rows: BTreeMap<u32, u64>,
     /// The answers of `Purpose::Ask`, in order.
     pub(super) asked: Vec<Row>,
     pub(super) committed: bool,
@@ -116,8 +120,10 @@ async fn read_answer(connection: &mut Connection, purpose: Purpose, outcome: &mu
             _ => {} // descriptions and completions
         }
     }
-    if let (Purpose::Rows(wanted), None) = (purpose, &failure) {
-        outcome.missing_rows += wanted.saturating_sub(changed);
+    if let (Purpose::Rows { layout, wanted }, None) = (purpose, &failure)
+        && wanted > changed
+    {
+        *outcome.missing_rows.entry(layout).or_default() += wanted - changed;
     }
     failure.map_or(Ok(()), Err)
 }

@@ -3,11 +3,13 @@ use std::{collections::VecDeque, sync::Arc};
 use foldhash::{HashMap, HashMapExt};
 use postgres_protocol::{IsNull, message::frontend};
 use rosetta_proto::{Epoch, Lsn};
+use tokio::time::Instant;
 
 use super::{
     apply::{Placed, RowWriter},
     checkpoint::Lane,
     layout::{Format, Layout, Target},
+    missing::MissingRows,
     requests::{Failure, Outcome, Purpose, Requests},
 };
 use crate::{
@@ -25,6 +27,9 @@ const ADVANCE: &str = "WITH owned AS (UPDATE rosetta.checkpoint SET commit_lsn =
      WHERE pipeline = $1 AND destination = $2 AND worker = $3::text::int AND epoch = $4::text::bigint RETURNING 1) \
      SELECT 1 / count(*) FROM owned";
 const FLUSHED: &str = "SELECT pg_catalog.pg_current_wal_insert_lsn(), pg_catalog.pg_current_wal_flush_lsn()";
+
+const MISSING: &str = "rows that the source updated or deleted are not at the destination: does somebody else write there? \
+     compare with rosetta verify";
 
 /// Applies batches to one destination over one connection, each in a transaction that begins with the
 /// fence and ends with the checkpoint.
@@ -46,6 +51,7 @@ pub struct Writer {
     /// Commits that may not be on disk yet: the destination's position after each, and the source's.
     unflushed: VecDeque<(Lsn, Lsn)>,
     durable: Lsn,
+    missing: MissingRows,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -62,7 +68,7 @@ impl Mode {
     /// foreign key, a TRUNCATE that a foreign key forbids.
     fn after(self, failure: &Failure) -> Option<Mode> {
         let code = failure.error.code().unwrap_or_default();
-        let depends_on_order = matches!(failure.purpose, Purpose::Rows(_) | Purpose::Commit)
+        let depends_on_order = matches!(failure.purpose, Purpose::Rows { .. } | Purpose::Truncate | Purpose::Commit)
             && (code.starts_with("23") || code == sqlstate::FEATURE_NOT_SUPPORTED);
         match self {
             Mode::Net if depends_on_order => Some(Mode::Replace),
@@ -100,6 +106,7 @@ impl Writer {
             parts: 0,
             unflushed: VecDeque::new(),
             durable: resumed_at,
+            missing: MissingRows::default(),
         }
     }
 
@@ -108,11 +115,7 @@ impl Writer {
     /// # Errors
     /// The destination's.
     pub async fn prepare(&mut self) -> Result<(), DestinationError> {
-        for (name, sql) in [("guard", GUARD), ("advance", ADVANCE), ("flushed", FLUSHED)] {
-            frontend::parse(name, sql, [], self.connection.out()).map_err(PgError::from)?;
-            frontend::sync(self.connection.out());
-            self.requests.expect(Purpose::Control);
-        }
+        self.prepare_fence().map_err(|failure| self.judge(failure))?;
         self.requests.finish(&mut self.connection).await.map_err(|failure| self.judge(failure))?;
         Ok(())
     }
@@ -137,7 +140,7 @@ impl Writer {
                 }
             }
         };
-        let mut missing = outcome.missing_rows;
+        let missing = self.note_missing(&outcome);
         let Some(end) = batch.end else {
             self.parts += 1;
             return Ok(self.applied(None, missing));
@@ -147,7 +150,6 @@ impl Writer {
             false => self.commit_parts(end.lsn).await.map_err(|failure| self.judge(failure))?,
         };
         self.parts = 0;
-        missing += if whole { 0 } else { committed.missing_rows };
         if !committed.committed {
             return Err(PgError::protocol("COMMIT did not commit").into());
         }
@@ -227,12 +229,18 @@ impl Writer {
         let undo = if whole { "ROLLBACK" } else { "ROLLBACK TO part" };
         self.requests.simple(&mut self.connection, Purpose::Control, undo)?;
         self.requests.simple(&mut self.connection, Purpose::Control, "DEALLOCATE ALL")?;
-        for (name, sql) in [("guard", GUARD), ("advance", ADVANCE), ("flushed", FLUSHED)] {
-            frontend::parse(name, sql, [], self.connection.out())?;
-        }
-        frontend::sync(self.connection.out());
-        self.requests.expect(Purpose::Control);
+        self.prepare_fence()?;
         self.requests.finish(&mut self.connection).await.map(drop)
+    }
+
+    fn prepare_fence(&mut self) -> Result<(), Failure> {
+        let out = self.connection.out();
+        for (name, sql) in [("guard", GUARD), ("advance", ADVANCE), ("flushed", FLUSHED)] {
+            frontend::parse(name, sql, [], out)?;
+        }
+        frontend::sync(out);
+        self.requests.expect(Purpose::Control);
+        Ok(())
     }
 
     async fn commit_parts(&mut self, end: Lsn) -> Result<Outcome, Failure> {
@@ -330,7 +338,7 @@ impl Writer {
             Mode::Net | Mode::Replace => format!("TRUNCATE {}", tables.join(", ")),
             Mode::InOrder => tables.iter().map(|table| format!("DELETE FROM {table}")).collect::<Vec<_>>().join("; "),
         };
-        self.requests.simple(&mut self.connection, Purpose::Rows(0), &sql)
+        self.requests.simple(&mut self.connection, Purpose::Truncate, &sql)
     }
 
     /// How the table is laid out at each of its targets here.
@@ -370,6 +378,19 @@ impl Writer {
         while let Some((_, position)) = self.unflushed.pop_front_if(|(local, _)| *local <= flushed) {
             self.durable = self.durable.max(position);
         }
+    }
+
+    /// Counts the rows that were not there, and tells of them.
+    fn note_missing(&mut self, outcome: &Outcome) -> u64 {
+        for (layout, count) in &outcome.missing_rows {
+            let layouts = self.layouts.values().flat_map(|(_, layouts)| layouts);
+            let Some(found) = layouts.into_iter().find(|known| known.id == *layout) else { continue };
+            if let Some(rows) = self.missing.note(&found.table_sql, *count, Instant::now()) {
+                let (destination, table) = (&self.lane.destination, &found.table_sql);
+                tracing::warn!(destination, table, rows, "{MISSING}");
+            }
+        }
+        outcome.missing_rows.values().sum()
     }
 
     fn applied(&self, committed: Option<Lsn>, missing_rows: u64) -> Applied {
