@@ -3,5 +3,6 @@
 
 mod ownership;
 pub mod records;
+pub mod store;
 
 pub use ownership::{InProcess, NotOwner, Ownership};
