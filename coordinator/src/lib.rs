@@ -3,10 +3,14 @@
 //!
 //! Decisions are pure: [`placement`] says who should have what, [`handover`] how it gets there.
 
+pub mod election;
 pub mod handover;
 mod ownership;
 pub mod placement;
 pub mod records;
+pub mod session;
+pub mod store;
+pub mod view;
 
 pub use ownership::{InProcess, NotOwner, Ownership};
 

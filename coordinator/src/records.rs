@@ -5,6 +5,8 @@ use std::{fmt, time::Duration};
 use rosetta_proto::{Epoch, NodeId, PipelineName};
 use serde::{Deserialize, Serialize};
 
+use crate::store::LeaseId;
+
 /// One start of a node: a random number, so that two starts are never taken for one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
@@ -185,6 +187,11 @@ impl Keys {
 
     pub fn candidates(&self) -> String {
         format!("{}leader/", self.root)
+    }
+
+    /// A candidate under its session's lease.
+    pub fn candidate(&self, lease: LeaseId) -> String {
+        format!("{}leader/{lease}", self.root)
     }
 
     pub fn intents(&self) -> String {

@@ -6,6 +6,7 @@
 //! Everything fails by panic, with the reason and what the servers and the process have logged. Everything that is
 //! started dies with the test that started it. Waiting is done by `wait::eventually`, under a deadline.
 
+pub mod etcd;
 pub mod observer;
 pub mod oracle;
 pub mod pair;
@@ -17,6 +18,7 @@ pub mod scratch;
 pub mod wait;
 pub mod workload;
 
+pub use etcd::Etcd;
 pub use observer::Observer;
 pub use oracle::Table;
 pub use pair::{DB, Pair, SLOT, SOON, one_pipeline};

@@ -260,7 +260,7 @@ fn shorten(text: &str) -> String {
 }
 
 /// Below the range that the kernel gives to outgoing connections, so that a restarted server finds its port free.
-fn free_port() -> u16 {
+pub(crate) fn free_port() -> u16 {
     let free = |port: &u16| TcpListener::bind(("127.0.0.1", *port)).is_ok();
     let candidates = std::iter::repeat_with(|| rand::rng().random_range(15_000..32_000u16));
     candidates.take(1000).find(free).expect("a free port between 15000 and 32000")
