@@ -13,7 +13,7 @@ fn node(name: &str, incarnation: u64, draining: bool) -> Node {
         capacity: 1.0,
         protocol: PROTOCOL,
         intent: NodeIntent { cordoned: false, draining },
-        joined_at: Duration::ZERO,
+        open_since: Duration::ZERO,
     }
 }
 

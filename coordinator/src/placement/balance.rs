@@ -49,46 +49,56 @@ pub(super) fn moves(
     limit: usize,
     now: Moment,
 ) -> Outcome {
-    let mut balancer = Balancer { board, now };
-    match mode {
-        Mode::Rebalance => Outcome { moves: balancer.run(candidates, REBALANCE, limit), is_balancing: false },
-        Mode::Steady | Mode::Balancing => {
-            let joins = balancer.run(candidates, JOIN, limit);
-            if !joins.is_empty() {
-                return Outcome { moves: joins, is_balancing: false };
-            }
-            let rule = if mode == Mode::Balancing { CONTINUE } else { START };
-            let mut moves = balancer.run(candidates, rule, limit.min(1));
-            let is_balancing = !moves.is_empty();
-            if is_balancing {
-                moves.extend(balancer.run(candidates, CONTINUE, limit - 1));
-            }
-            Outcome { moves, is_balancing }
+    let mut balancer = Balancer { board, now, moves: Vec::new() };
+    let is_balancing = match mode {
+        Mode::Rebalance => {
+            balancer.run(candidates, REBALANCE, limit);
+            false
         }
-    }
+        Mode::Steady | Mode::Balancing => {
+            balancer.run(candidates, JOIN, limit);
+            // What a join moves is enough for a while: what it leaves uneven, loads will show.
+            !balancer.is_joining() && balancer.run_by_load(candidates, mode, limit)
+        }
+    };
+    Outcome { moves: balancer.moves, is_balancing }
 }
 
 struct Balancer<'b, 'a> {
     board: &'b mut Board<'a>,
     now: Moment,
+    moves: Vec<(usize, usize)>,
 }
 
 impl Balancer<'_, '_> {
-    /// Moves until no pair of nodes is uneven, or none can be made more even.
-    fn run(&mut self, candidates: &[Candidate<'_>], rule: Rule, limit: usize) -> Vec<(usize, usize)> {
-        let mut moves = Vec::new();
-        if limit == 0 || !self.is_uneven(rule) {
-            return moves;
+    /// What makes it begin is far from where it ends, or it would begin again at once. Says whether anything moves.
+    fn run_by_load(&mut self, candidates: &[Candidate<'_>], mode: Mode, limit: usize) -> bool {
+        if mode == Mode::Steady {
+            self.run(candidates, START, limit.min(1));
+        }
+        if mode == Mode::Balancing || !self.moves.is_empty() {
+            self.run(candidates, CONTINUE, limit);
+        }
+        !self.moves.is_empty()
+    }
+
+    /// Moves until no pair of nodes is uneven, none can be made more even, or there are `limit` moves.
+    fn run(&mut self, candidates: &[Candidate<'_>], rule: Rule, limit: usize) {
+        if self.moves.len() >= limit || !self.is_uneven(rule) {
+            return;
         }
         let mut by_node = self.by_node(candidates, rule);
-        while moves.len() < limit {
+        while self.moves.len() < limit {
             let Some((from, at, to)) = self.next(&by_node, rule) else { break };
             let moved = by_node[from].remove(at);
             self.board.take(from, moved.weight);
             self.board.put(to, moved.weight);
-            moves.push((moved.index, to));
+            self.moves.push((moved.index, to));
         }
-        moves
+    }
+
+    fn is_joining(&self) -> bool {
+        self.eligible().any(|node| self.board.nodes[node].node.is_joining(self.now))
     }
 
     fn is_uneven(&self, rule: Rule) -> bool {
@@ -107,7 +117,9 @@ impl Balancer<'_, '_> {
     fn by_node<'c>(&self, candidates: &'c [Candidate<'c>], rule: Rule) -> Vec<Vec<&'c Candidate<'c>>> {
         let mut by_node: Vec<Vec<&Candidate<'_>>> = self.board.nodes.iter().map(|_| Vec::new()).collect();
         let resides = |candidate: &Candidate<'_>| self.now.saturating_sub(candidate.pipeline.assigned_at) < RESIDENCE;
-        for candidate in candidates.iter().filter(|candidate| !rule.must_reside || !resides(candidate)) {
+        let is_moved = |candidate: &Candidate<'_>| self.moves.iter().any(|(index, _)| *index == candidate.index);
+        let is_fixed = |candidate: &Candidate<'_>| is_moved(candidate) || (rule.must_reside && resides(candidate));
+        for candidate in candidates.iter().filter(|candidate| !is_fixed(candidate)) {
             by_node[candidate.on].push(candidate);
         }
         for node in &mut by_node {
@@ -126,7 +138,7 @@ impl Balancer<'_, '_> {
                     break;
                 }
                 let is_uneven = high > rule.high || low < rule.low;
-                if let Some(at) = is_uneven.then(|| self.pick(&by_node[from], from, to)).flatten() {
+                if let Some(at) = is_uneven.then(|| self.pick(&by_node[from], (from, to), rule)).flatten() {
                     return Some((from, at, to));
                 }
             }
@@ -136,32 +148,37 @@ impl Balancer<'_, '_> {
 
     fn may_receive(&self, node: usize, rule: Rule) -> bool {
         let place = &self.board.nodes[node];
-        let is_joining = place.count == 0 || place.node.is_joining(self.now);
-        let has_room = as_f64(place.count) <= self.board.share_of_count(node).floor();
-        !rule.is_join || (is_joining && has_room)
+        !rule.is_join || (place.node.is_joining(self.now) && self.room(node) > 0.0)
+    }
+
+    /// How many pipelines a node that joins may still be given: its share, and one.
+    fn room(&self, node: usize) -> f64 {
+        self.board.share_of_count(node).floor() + 1.0 - as_f64(self.board.nodes[node].count)
     }
 
     /// The candidate of `from` whose move to `to` makes them most even.
-    fn pick(&self, candidates: &[&Candidate<'_>], from: usize, to: usize) -> Option<usize> {
-        let (shares, loads) =
-            ((self.board.share(from), self.board.share(to)), (self.relative(from), self.relative(to)));
-        let ideal = ideal_weight(shares, loads);
-        let to_id = &self.board.nodes[to].node.id;
+    fn pick(&self, candidates: &[&Candidate<'_>], (from, to): (usize, usize), rule: Rule) -> Option<usize> {
+        let shares = (self.board.share(from), self.board.share(to));
+        let loads = (self.board.relative(from), self.board.relative(to));
+        let mut ideal = ideal_weight(shares, loads);
+        if rule.is_join {
+            // It is filled with few moves, so none of them may be too light.
+            ideal = ideal.max((1.0 - loads.1) * shares.1 / self.room(to));
+        }
+        let to_node = self.board.nodes[to].node;
         let may = |at: &usize| {
             let candidate = candidates[*at];
             // Strictly lower than the giver was: otherwise the two would only swap their parts.
             let is_lower = loads.1 + candidate.weight / shares.1 < loads.0 - 1e-9;
-            is_lower && !candidate.pipeline.is_unreachable_on(to_id)
+            // What was placed after a node had joined was placed with regard to it.
+            let is_older = !rule.is_join || candidate.pipeline.assigned_at <= to_node.open_since;
+            is_lower && is_older && !candidate.pipeline.is_unreachable_on(&to_node.id)
         };
         let middle = candidates.partition_point(|candidate| candidate.weight <= ideal);
         let lighter = (0..middle).rev().find(may);
         let heavier = (middle..candidates.len()).find(may);
         let distance = |at: &usize| (candidates[*at].weight - ideal).abs();
         lighter.into_iter().chain(heavier).min_by(|a, b| distance(a).total_cmp(&distance(b)))
-    }
-
-    fn relative(&self, node: usize) -> f64 {
-        self.board.relative(node)
     }
 }
 

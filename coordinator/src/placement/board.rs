@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use rosetta_proto::{NodeId, PipelineName};
 
-use super::{BALANCED, BOUND, Inputs, Node, Ring};
+use super::{BOUND, FILLED, Inputs, Node, Ring};
 use crate::records::Owner;
 
 /// The live nodes by id, and their loads.
@@ -89,7 +89,7 @@ impl<'a> Board<'a> {
         if share > 0.0 { self.nodes[node].weight / share } else { 0.0 }
     }
 
-    /// Where to put a pipeline: its most preferred node that stays balanced, else the one with the least load.
+    /// Where to put a pipeline: its most preferred node that has room, else the one with the least load.
     pub(super) fn best(&self, name: &PipelineName, weight: f64, is_excluded: impl Fn(usize) -> bool) -> Option<usize> {
         let may = |node: &usize| self.nodes[*node].is_eligible && !is_excluded(*node);
         let preferred = self.ring.order(name).filter(may).find(|node| self.fits(*node, weight));
@@ -101,7 +101,7 @@ impl<'a> Board<'a> {
 
     fn fits(&self, node: usize, weight: f64) -> bool {
         let place = &self.nodes[node];
-        let is_light = place.weight + weight <= self.share(node) * (BALANCED + ROUNDING);
+        let is_light = place.weight + weight <= self.share(node) * (FILLED + ROUNDING);
         is_light && as_f64(place.count + 1) <= (self.share_of_count(node) * BOUND).ceil()
     }
 

@@ -30,8 +30,9 @@ pub struct Node {
     /// What it understands of records and peers.
     pub protocol: u32,
     pub intent: NodeIntent,
-    /// Since when the leader has seen it without a break, restarts in place included.
-    pub joined_at: Moment,
+    /// Since when it has been alive and open to pipelines without a break, as far as the leader has seen
+    /// ([`super::Presence::open_since`]): what was placed before could not be placed on it.
+    pub open_since: Moment,
 }
 
 /// A node that was alive.
@@ -109,7 +110,7 @@ impl Node {
     }
 
     pub(super) fn is_joining(&self, now: Moment) -> bool {
-        now.saturating_sub(self.joined_at) < JOINING
+        now.saturating_sub(self.open_since) < JOINING
     }
 
     /// This start of it, as an owner.

@@ -25,7 +25,11 @@ pub use ring::Ring;
 
 use std::time::Duration;
 
-/// A node is filled up to this multiple of its share of the load; balanced is what no node exceeds.
+/// A pipeline goes to the node that it prefers as long as that has no more than this multiple of its share of the load.
+/// Nearer to 1 than [`BALANCED`], or what one node has too much would leave another with far too little.
+pub const FILLED: f64 = 1.05;
+
+/// Balancing ends when no node has more than this multiple of its share of the load.
 pub const BALANCED: f64 = 1.10;
 
 /// A node is given at most this multiple of its share of the pipelines, and load beyond it starts balancing: so far

@@ -5,7 +5,10 @@ use std::collections::BTreeMap;
 use rosetta_proto::NodeId;
 
 use super::{REBUILD_PAUSE, RETURN_GRACE, Vanished};
-use crate::{Moment, records::LEASE};
+use crate::{
+    Moment,
+    records::{LEASE, NodeIntent},
+};
 
 /// What a leader remembers of nodes. A new leader begins with nothing: who owns something and is not there counts as
 /// vanished from then on.
@@ -16,25 +19,32 @@ pub struct Presence {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Seen {
-    Live { since: Moment },
-    Away { since: Moment, is_confirmed_dead: bool },
+    /// Not `None` while it is open to pipelines.
+    Live {
+        open_since: Option<Moment>,
+    },
+    Away {
+        since: Moment,
+        is_confirmed_dead: bool,
+    },
 }
 
 impl Presence {
-    /// Takes down who is alive and who owns pipelines, at `now`.
+    /// Takes down who is alive, what is intended with it, and who owns pipelines, at `now`.
     pub fn observe<'a>(
         &mut self,
-        live: impl IntoIterator<Item = &'a NodeId>,
+        live: impl IntoIterator<Item = (&'a NodeId, NodeIntent)>,
         owners: impl IntoIterator<Item = &'a NodeId>,
         now: Moment,
     ) {
         let mut before = std::mem::take(&mut self.nodes);
-        for id in live {
-            let seen = match before.remove(id) {
-                Some(seen @ Seen::Live { .. }) => seen,
-                Some(Seen::Away { .. }) | None => Seen::Live { since: now },
+        for (id, intent) in live {
+            let since = match before.remove(id) {
+                Some(Seen::Live { open_since }) => open_since.unwrap_or(now),
+                Some(Seen::Away { .. }) | None => now,
             };
-            self.nodes.insert(id.clone(), seen);
+            let is_open = !intent.cordoned && !intent.draining;
+            self.nodes.insert(id.clone(), Seen::Live { open_since: is_open.then_some(since) });
         }
         for id in owners {
             if !self.nodes.contains_key(id) {
@@ -57,10 +67,10 @@ impl Presence {
         }
     }
 
-    /// Since when `id` is alive without a break.
-    pub fn joined_at(&self, id: &NodeId) -> Option<Moment> {
+    /// Since when `id` has been alive and neither cordoned nor draining.
+    pub fn open_since(&self, id: &NodeId) -> Option<Moment> {
         match self.nodes.get(id)? {
-            Seen::Live { since } => Some(*since),
+            Seen::Live { open_since } => *open_since,
             Seen::Away { .. } => None,
         }
     }
@@ -130,17 +140,30 @@ mod tests {
     #[test]
     fn a_node_is_remembered_while_it_owns_something_or_went_lately() {
         let (a, b, c) = (id("a"), id("b"), id("c"));
+        let open = NodeIntent::default();
         let mut presence = Presence::default();
-        presence.observe([&a, &b], [&c], at(0));
+        presence.observe([(&a, open), (&b, open)], [&c], at(0));
         assert_eq!(presence.vanished(), [gone("c", 0, false)], "an owner that a new leader never saw");
-        presence.observe([&a], [&c], at(1000));
+        presence.observe([(&a, open)], [&c], at(1000));
         presence.confirm_dead(&b);
         presence.confirm_dead(&a);
         assert_eq!(presence.vanished(), [gone("b", 1000, true), gone("c", 0, false)]);
-        presence.observe([&a], [&c], at(62_000));
+        presence.observe([(&a, open)], [&c], at(62_000));
         assert_eq!(presence.vanished(), [gone("c", 0, false)]);
-        presence.observe([&a, &c], [&c], at(63_000));
-        assert_eq!((presence.joined_at(&a), presence.joined_at(&c)), (Some(at(0)), Some(at(63_000))));
+        presence.observe([(&a, open), (&c, open)], [&c], at(63_000));
+        assert_eq!((presence.open_since(&a), presence.open_since(&c)), (Some(at(0)), Some(at(63_000))));
+    }
+
+    #[test]
+    fn a_node_that_opens_again_counts_from_then() {
+        let a = id("a");
+        let mut presence = Presence::default();
+        presence.observe([(&a, NodeIntent::default())], [], at(0));
+        presence.observe([(&a, NodeIntent { cordoned: false, draining: true })], [], at(1000));
+        assert_eq!((presence.open_since(&a), presence.vanished()), (None, vec![]));
+        presence.observe([(&a, NodeIntent::default())], [], at(2000));
+        presence.observe([(&a, NodeIntent::default())], [], at(3000));
+        assert_eq!(presence.open_since(&a), Some(at(2000)));
     }
 
     #[test]
