@@ -11,7 +11,7 @@ use crate::{
 };
 
 /// A record, and what is needed to change it by compare-and-swap.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Recorded<T> {
     pub record: T,
     pub created: Revision,
@@ -31,8 +31,8 @@ pub struct LeaderRecord {
 /// All records of a cluster at one revision. Cloning it is cheap: the records are shared.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct View {
-    /// The picture holds every change up to here; 0 before anything was read. Other clusters' changes count too, but
-    /// are not news.
+    /// The picture holds every change up to here; 0 before anything was read. Of the whole store, so it also grows by
+    /// what other clusters write.
     pub revision: Revision,
     pub nodes: BTreeMap<NodeId, Arc<Recorded<NodeRecord>>>,
     pub intents: BTreeMap<NodeId, Arc<Recorded<NodeIntent>>>,
@@ -170,5 +170,90 @@ fn reason(error: &serde_json::Error) -> String {
 fn remove<N: FromStr + Ord, T>(records: &mut Records<N, T>, name: &str) {
     if let Ok(name) = name.parse::<N>() {
         records.remove(&name);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const INTENT: &str = r#"{"cordoned":true,"draining":false}"#;
+
+    fn keys() -> Keys {
+        Keys::new("test")
+    }
+
+    fn entry(key: &str, value: &str, created: i64, modified: i64) -> Entry {
+        let (created, modified) = (Revision(created), Revision(modified));
+        Entry { key: format!("/rosetta/test/{key}"), value: value.into(), created, modified, lease: None }
+    }
+
+    fn listing(revision: i64, entries: Vec<Entry>) -> Listing {
+        Listing { entries, revision: Revision(revision) }
+    }
+
+    fn deletion(key: &str, revision: i64) -> Event {
+        Event::Delete { key: format!("/rosetta/test/{key}"), revision: Revision(revision) }
+    }
+
+    fn node(name: &str) -> NodeId {
+        name.parse().expect("a name")
+    }
+
+    #[test]
+    fn changes_and_a_listing_give_the_same_picture() {
+        let mut changed = View::default();
+        let first = entry("intents/a", INTENT, 1, 1);
+        let second = entry("intents/a", r#"{"cordoned":false,"draining":true}"#, 1, 4);
+        changed.apply(&keys(), &[Event::Put(first), Event::Put(entry("intents/b", INTENT, 2, 2))]);
+        changed.apply(&keys(), &[deletion("intents/b", 3), Event::Put(second.clone())]);
+        assert_eq!(changed, View::of(&keys(), &listing(4, vec![second]), &View::default()));
+    }
+
+    #[test]
+    fn changes_that_a_listing_has_brought_are_not_taken_again() {
+        let newer = entry("intents/a", INTENT, 5, 5);
+        let mut view = View::of(&keys(), &listing(5, vec![newer]), &View::default());
+        let before = view.clone();
+        view.apply(&keys(), &[deletion("intents/a", 4)]);
+        assert_eq!(view, before);
+    }
+
+    #[test]
+    fn what_did_not_change_is_not_parsed_again() {
+        let entries = vec![entry("intents/a", INTENT, 1, 1)];
+        let first = View::of(&keys(), &listing(1, entries.clone()), &View::default());
+        let second = View::of(&keys(), &listing(9, entries), &first);
+        assert!(Arc::ptr_eq(&first.intents[&node("a")], &second.intents[&node("a")]));
+    }
+
+    #[test]
+    fn a_malformed_record_is_reported_without_its_value_and_repaired_by_a_write() {
+        let broken = entry("intents/a", r#"{"cordoned":"secret"}"#, 1, 1);
+        let mut view = View::of(&keys(), &listing(2, vec![broken, entry("intents/b", INTENT, 2, 2)]), &View::default());
+        let reason = &view.malformed["/rosetta/test/intents/a"];
+        assert!(reason.contains("line 1") && !reason.contains("secret"), "{reason}");
+        assert!(view.intents.contains_key(&node("b")), "the others are read");
+        view.apply(&keys(), &[Event::Put(entry("intents/a", INTENT, 1, 3))]);
+        assert!(view.malformed.is_empty() && view.intents.contains_key(&node("a")));
+        view.apply(&keys(), &[Event::Put(entry("intents/a", "", 1, 4))]);
+        assert!(!view.intents.contains_key(&node("a")), "what was there before is not what is there now");
+        view.apply(&keys(), &[deletion("intents/a", 5)]);
+        assert!(view.malformed.is_empty());
+    }
+
+    #[test]
+    fn the_first_candidate_leads_and_unknown_keys_are_left_alone() {
+        let entries = vec![
+            entry("leader/01", "b", 7, 7),
+            entry("leader/02", "a", 3, 3),
+            entry("later/1", "x", 1, 1),
+            entry("nodes", "x", 1, 1),
+        ];
+        let mut view = View::of(&keys(), &listing(7, entries), &View::default());
+        assert_eq!(view.leader().map(|leader| leader.node.as_str()), Some("a"));
+        assert!(view.malformed.is_empty());
+        view.apply(&keys(), &[deletion("leader/02", 8)]);
+        assert_eq!(view.leader().map(|leader| leader.node.as_str()), Some("b"));
     }
 }
