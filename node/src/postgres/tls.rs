@@ -35,9 +35,11 @@ fn explain(error: &rustls::Error) -> String {
     let rustls::Error::InvalidCertificate(certificate) = error else { return error.to_string() };
     match certificate {
         // BadSignature: by another authority of the same name.
-        UnknownIssuer | BadSignature => "no trusted authority has signed the server's certificate; name the one that has with \
+        UnknownIssuer | BadSignature => {
+            "no trusted authority has signed the server's certificate; name the one that has with \
                           sslrootcert=FILE"
-            .to_owned(),
+                .to_owned()
+        }
         NotValidForName | NotValidForNameContext { .. } => {
             format!("{certificate}; connect by a name in it, or use sslmode=verify-ca")
         }
