@@ -5,7 +5,7 @@ use rosetta_proto::{Epoch, Lsn};
 use super::{PipelineError, job::Job, prepared::Prepared};
 use crate::{
     config::SnapshotMode,
-    destination::postgres::{Origin, Phase, TakenOver, checkpoint},
+    destination::postgres::{Origin, Phase, TakenOver, Takeover, checkpoint},
     postgres::{Connection, Session},
     source::slot::{self, Slot, Standing},
 };
@@ -75,8 +75,9 @@ pub(super) async fn claim(
         let failed = |error| PipelineError::destination(&server, error);
         checkpoint::end_older_sessions(&mut destination.session, pipeline, epoch).await.map_err(failed)?;
         let workers = job.definition.apply_workers;
+        let wanted = Takeover { pipeline, destination: &destination.name, workers, epoch, origin: &origin };
         let session = &mut destination.session;
-        taken.push(checkpoint::take_over(session, pipeline, &destination.name, workers, epoch, &origin).await?);
+        taken.push(checkpoint::take_over(session, &wanted).await?);
         let name = format!("SET application_name = {}", crate::postgres::literal(&job.application_name(epoch)));
         session.simple(&name).await.map_err(failed)?;
     }

@@ -125,7 +125,10 @@ pub(super) fn catalog(job: &Job, selected: &[Selected]) -> Catalog {
     let mut tables = HashMap::new();
     for selected in selected {
         let worker = selection::worker_of(&selected.table.table_name(), job.definition.apply_workers);
-        let entry = CatalogTable { primary_key: selected.table.primary_key.clone(), worker };
+        // A deferrable primary key is not among the indexes: inside a transaction two rows may have one key.
+        let primary = selected.table.unique_indexes.iter().find(|index| index.is_primary);
+        let primary_key = primary.map(|index| index.columns.clone()).unwrap_or_default();
+        let entry = CatalogTable { primary_key, worker };
         tables.insert(selected.table.oid, entry);
     }
     Catalog { tables }

@@ -93,7 +93,9 @@ impl PgError {
     pub fn is_transient(&self) -> bool {
         match self {
             PgError::Connect { .. } | PgError::Timeout { .. } | PgError::Lost(_) | PgError::Protocol(_) => true,
-            PgError::Url { .. } | PgError::Tls { .. } | PgError::Login { .. } | PgError::Drift(_) => false,
+            // The next start reads both sides' tables anew, and fails for good if they do not fit.
+            PgError::Drift(_) => true,
+            PgError::Url { .. } | PgError::Tls { .. } | PgError::Login { .. } => false,
             PgError::Server(error) => is_transient_code(&error.code),
         }
     }

@@ -154,34 +154,32 @@ pub async fn newest_epoch(connection: &mut Connection, pipeline: &str, destinati
     Ok(epochs.into_iter().max().unwrap_or(Epoch::NONE))
 }
 
-/// Takes the pipeline's checkpoints at this destination over with `epoch`: from then on no older owner can
+/// Who takes a pipeline over, and where.
+#[derive(Debug, Clone, Copy)]
+pub struct Takeover<'a> {
+    pub pipeline: &'a str,
+    pub destination: &'a str,
+    pub workers: usize,
+    pub epoch: Epoch,
+    /// The source as it is now.
+    pub origin: &'a Origin,
+}
+
+/// Takes the pipeline's checkpoints at this destination over with the new epoch: from then on no older owner can
 /// commit. Waits for a transaction of the old owner that is still open. Without checkpoints, makes them.
 ///
 /// # Errors
 /// The destination's; `Raced` when a newer owner was faster.
-pub async fn take_over(
-    connection: &mut Connection,
-    pipeline: &str,
-    destination: &str,
-    workers: usize,
-    epoch: Epoch,
-    origin: &Origin,
-) -> Result<TakenOver, TakeoverError> {
+pub async fn take_over(connection: &mut Connection, wanted: &Takeover<'_>) -> Result<TakenOver, TakeoverError> {
     connection.simple("BEGIN").await?;
-    let result = take_over_locked(connection, pipeline, destination, workers, epoch, origin).await;
+    let result = take_over_locked(connection, wanted).await;
     let end = if result.is_ok() { "COMMIT" } else { "ROLLBACK" };
     connection.simple(end).await?;
     result
 }
 
-async fn take_over_locked(
-    connection: &mut Connection,
-    pipeline: &str,
-    destination: &str,
-    workers: usize,
-    epoch: Epoch,
-    origin: &Origin,
-) -> Result<TakenOver, TakeoverError> {
+async fn take_over_locked(connection: &mut Connection, wanted: &Takeover<'_>) -> Result<TakenOver, TakeoverError> {
+    let Takeover { pipeline, destination, workers, epoch, origin } = *wanted;
     let rows = connection.query(&format!("{READ} FOR UPDATE"), &[Some(pipeline), Some(destination)]).await?;
     let stored = rows.iter().map(Stored::read).collect::<Result<Vec<_>, _>>()?;
     if stored.iter().any(|row| row.epoch >= epoch) {
@@ -189,7 +187,7 @@ async fn take_over_locked(
     }
     let Some(first) = stored.first() else {
         let taken = TakenOver { phase: Phase::New, origin: origin.clone(), positions: vec![None; workers] };
-        write(connection, pipeline, destination, epoch, &taken).await?;
+        write(connection, wanted, &taken).await?;
         return Ok(taken);
     };
     let (phase, origin) = (first.phase, first.origin.clone());
@@ -203,27 +201,21 @@ async fn take_over_locked(
     let sql = "DELETE FROM rosetta.checkpoint WHERE pipeline = $1 AND destination = $2";
     connection.query(sql, &[Some(pipeline), Some(destination)]).await?;
     let taken = TakenOver { phase, origin, positions };
-    write(connection, pipeline, destination, epoch, &taken).await?;
+    write(connection, wanted, &taken).await?;
     Ok(taken)
 }
 
-async fn write(
-    connection: &mut Connection,
-    pipeline: &str,
-    destination: &str,
-    epoch: Epoch,
-    taken: &TakenOver,
-) -> Result<(), TakeoverError> {
+async fn write(connection: &mut Connection, wanted: &Takeover<'_>, taken: &TakenOver) -> Result<(), TakeoverError> {
     let sql = "INSERT INTO rosetta.checkpoint (pipeline, destination, worker, epoch, phase, commit_lsn, \
                source_system_id, source_timeline, source_database, slot) \
                VALUES ($1, $2, $3::int, $4::bigint, $5, $6::pg_lsn, $7, $8::int, $9, $10) ON CONFLICT DO NOTHING RETURNING 1";
-    let (epoch, timeline) = (epoch.to_string(), taken.origin.timeline.to_string());
+    let (epoch, timeline) = (wanted.epoch.to_string(), taken.origin.timeline.to_string());
     let origin = &taken.origin;
     for (worker, position) in taken.positions.iter().enumerate() {
         let (worker, position) = (worker.to_string(), position.map(|position| position.to_string()));
         let parameters = [
-            Some(pipeline),
-            Some(destination),
+            Some(wanted.pipeline),
+            Some(wanted.destination),
             Some(worker.as_str()),
             Some(epoch.as_str()),
             Some(taken.phase.name()),

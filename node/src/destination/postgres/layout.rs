@@ -77,7 +77,7 @@ pub(super) enum LayoutKey {
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub enum LayoutError {
     #[error(
-        "column {column} of {table} is new at the source and {target} lacks it; add it with \
+        "column {column} of {table} is new at the source; unless {target} has it, add it with \
          ALTER TABLE {target} ADD COLUMN, then restart the pipeline"
     )]
     NewColumn { table: String, column: String, target: String },

@@ -11,7 +11,7 @@ mod session;
 mod statements;
 mod writer;
 
-pub use checkpoint::{Lane, Origin, Phase, TakenOver, TakeoverError};
+pub use checkpoint::{Lane, Origin, Phase, TakenOver, Takeover, TakeoverError};
 pub use layout::{Format, LayoutError, Target, TargetColumn};
 pub use session::open_session;
 pub use writer::Writer;

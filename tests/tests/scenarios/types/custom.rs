@@ -92,6 +92,47 @@ async fn an_enum_label_added_on_both_sides_mid_stream() {
     pair.settle(&tables).await;
 }
 
+/// The labels are added at the source alone, and used in every way that a type can hold another.
+#[tokio::test]
+async fn enum_labels_added_at_the_source_arrive_inside_other_types() {
+    let pair = Pair::start().await;
+    let schema = "create type mood as enum ('sad', 'happy'); create domain feeling as mood;
+        create type state as (at int, m mood, ms feeling[]); create domain states as state[];
+        create table arrays (id int primary key, v mood[]); create table domains (id int primary key, v feeling[]);
+        create table composites (id int primary key, v state); create table nested (id int primary key, v states);
+        insert into arrays values (1, '{sad}'); insert into nested values (1, '{\"(1,sad,{happy})\"}')";
+    pair.source.sql(DB, schema).await;
+    let tables = Table::all(&["public.arrays", "public.domains", "public.composites", "public.nested"]);
+    let _rosetta = pair.rosetta("rosetta", &pair.config(&["public.*"], ""));
+    pair.settle(&tables).await;
+    for (label, row) in [
+        ("calm", "insert into arrays values (2, '{calm,sad}')"),
+        ("glad", "insert into domains values (2, '{glad,NULL}')"),
+        ("mad", "insert into composites values (2, '(1,mad,\"{sad,mad}\")')"),
+        ("bad", "insert into nested values (2, array[row(1, 'bad', array['bad']::feeling[])::state])"),
+    ] {
+        pair.source.sql(DB, &format!("alter type mood add value '{label}' before 'happy'")).await;
+        pair.source.sql(DB, row).await;
+        pair.settle(&tables).await;
+    }
+}
+
+/// Rows on their way may hold the old label, so both are there until a person has looked.
+#[tokio::test]
+async fn a_renamed_enum_label_is_told_of() {
+    let pair = Pair::start().await;
+    let schema = "create type mood as enum ('sad', 'happy'); create table t (id int primary key, v mood);
+        insert into t values (1, 'sad'), (2, 'happy')";
+    pair.source.sql(DB, schema).await;
+    let rosetta = pair.rosetta("rosetta", &pair.config(&["public.*"], ""));
+    pair.settle(&Table::all(&["public.t"])).await;
+    pair.source.sql(DB, "alter type mood rename value 'sad' to 'blue'; insert into t values (3, 'blue')").await;
+    rosetta.wait_log(rosetta_tests::SOON, "enum public.mood has label 'sad' at the destination").await;
+    pair.settle(&[Table::same("(select * from public.t where id > 1)")]).await;
+    pair.destination.sql(DB, "update t set v = 'blue' where v = 'sad'").await;
+    pair.settle(&Table::all(&["public.t"])).await;
+}
+
 fn enums_and_domains() -> Family {
     Family {
         table: "enums_and_domains",
