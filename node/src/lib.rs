@@ -19,6 +19,7 @@ pub mod destination;
 pub mod pipeline;
 pub mod postgres;
 pub mod schema;
+pub mod secret;
 pub mod snapshot;
 pub mod source;
 pub mod supervisor;
