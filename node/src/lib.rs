@@ -12,6 +12,7 @@
 //!
 //! Invariant: received >= written >= durable >= confirmed; each only grows.
 
+pub mod catalog;
 pub mod check;
 pub mod cli;
 pub mod config;
