@@ -8,17 +8,25 @@
 //!
 //! Nothing here is on the data path: while the database is away, pipelines run on and fail over.
 
+mod change;
 mod connect;
 mod definition;
+mod difference;
 mod error;
+mod events;
 mod migrations;
+mod plan;
 pub mod record;
+mod requests;
 mod settings;
 mod snapshot;
 mod validate;
 
+pub use change::{Answer, Caller, Command};
 pub use definition::{DefinitionSet, DestinationDefinition, PipelineDefinition, RouteDefinition, SourceDefinition};
+pub use difference::{Change, ChangeKind, Difference};
 pub use error::{CatalogError, Kind};
+pub use events::{Event, EventFilter, RecordedEvent};
 pub use settings::CatalogSettings;
 pub use snapshot::{Refused, Snapshot, StoredPipeline};
 pub use validate::validate;
