@@ -13,6 +13,7 @@
 //! Invariant: received >= written >= durable >= confirmed; each only grows.
 
 pub mod api;
+pub mod catalog;
 pub mod check;
 pub mod cli;
 pub mod config;
@@ -20,6 +21,7 @@ pub mod destination;
 pub mod pipeline;
 pub mod postgres;
 pub mod schema;
+pub mod secret;
 pub mod snapshot;
 pub mod source;
 pub mod supervisor;

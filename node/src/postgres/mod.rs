@@ -19,4 +19,5 @@ pub use error::{PgError, ServerError, sqlstate};
 pub use frame::{Frame, next_frame};
 pub use query::{Row, command_rows};
 pub use quote::{ident, literal, qualified};
+pub(crate) use tls::client_config as tls_config;
 pub use url::{PgUrl, SslMode};

@@ -47,7 +47,11 @@ fn explain(error: &rustls::Error) -> String {
     }
 }
 
-fn client_config(url: &PgUrl) -> Result<ClientConfig, String> {
+/// What a TLS client needs to verify as much as the URL's sslmode asks.
+///
+/// # Errors
+/// Root certificates that cannot be read, or none.
+pub(crate) fn client_config(url: &PgUrl) -> Result<ClientConfig, String> {
     let provider = Arc::new(ring::default_provider());
     let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
         .with_safe_default_protocol_versions()
