@@ -5,6 +5,7 @@
 
 pub mod election;
 pub mod handover;
+pub mod leader;
 mod ownership;
 pub mod placement;
 pub mod records;

@@ -215,7 +215,8 @@ impl World {
 
     fn reply(&mut self, to: usize, id: u64, reply: Reply) {
         let is_lost = self.now < CALM && self.random.random_range(0..100) < 2;
-        if !is_lost && !(matches!(reply, Reply::Store(_)) && self.is_cut(to)) {
+        let is_cut = matches!(reply, Reply::Store(_)) && self.is_cut(to);
+        if !is_lost && !is_cut {
             self.send(to, Message::Reply(id, reply));
         }
     }
