@@ -3,6 +3,7 @@
 mod check;
 pub mod output;
 mod progress;
+mod secrets;
 mod standalone;
 mod status;
 mod status_file;
@@ -32,6 +33,8 @@ enum Command {
     Verify(verify::Arguments),
     /// Shows what the pipelines of a standalone process are doing.
     Status(status::Arguments),
+    /// Passwords in the config database: which keys encrypt them, and changing the key.
+    Secrets(secrets::Arguments),
 }
 
 /// Runs the command that the arguments name.
@@ -42,6 +45,7 @@ pub async fn run() -> ExitCode {
         Command::Check(arguments) => check::run(arguments).await,
         Command::Verify(arguments) => verify::run(arguments).await,
         Command::Status(arguments) => status::run(&arguments),
+        Command::Secrets(arguments) => secrets::run(arguments).await,
     }
 }
 
