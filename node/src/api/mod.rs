@@ -7,7 +7,6 @@ mod convert;
 mod http;
 mod listen;
 mod rate;
-mod redact;
 mod standalone;
 
 use std::{io, sync::Arc};

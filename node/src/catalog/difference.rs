@@ -51,13 +51,7 @@ pub(super) fn between(before: &DefinitionSet, after: &DefinitionSet) -> Vec<Chan
 }
 
 fn named<T: Serialize>(items: &[T], name: impl Fn(&T) -> &String) -> Vec<(&str, Value)> {
-    let value = |item: &T| serde_json::to_value(item).unwrap_or_default();
-    let mut named = Vec::with_capacity(items.len());
-    for item in items {
-        // The name lives as long as the item that it is taken from.
-        named.push((item, value(item)));
-    }
-    named.into_iter().map(|(item, value)| (name(item).as_str(), value)).collect()
+    items.iter().map(|item| (name(item).as_str(), serde_json::to_value(item).unwrap_or_default())).collect()
 }
 
 fn compare(kind: Kind, before: &[(&str, Value)], after: &[(&str, Value)], changes: &mut Vec<Change>) {

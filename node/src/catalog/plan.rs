@@ -4,9 +4,9 @@ use rosetta_coordinator::records::Desired;
 use rosetta_proto::NodeId;
 
 use super::definition::{DefinitionSet, DestinationDefinition, PipelineDefinition, SourceDefinition};
-use super::difference::{self, ChangeKind, Difference};
+use super::difference::{self, Change, ChangeKind, Difference};
 use super::record::open_set;
-use super::{CatalogError, Command, Kind, Snapshot, validate};
+use super::{CatalogError, Command, Kind, Refused, Snapshot, validate};
 use crate::postgres::PgUrl;
 use crate::secret::{Keyring, open_url, seal_url};
 
@@ -161,20 +161,21 @@ fn apply(before: &Snapshot, given: &DefinitionSet, prune: bool, keys: &Keyring) 
         prune_to(&mut after, given);
     }
     check(&after)?;
-    let difference = Difference {
-        changes: difference::between(&opened(&before.set(), keys), &opened(&after, keys)),
-        fingerprint: before.fingerprint.clone(),
+    let mut changes = difference::between(&opened(&before.set(), keys), &opened(&after, keys));
+    if prune {
+        changes.extend(pruned_rows(before, given));
+    }
+    let difference = Difference { changes, fingerprint: before.fingerprint.clone() };
+    let differs = |kind, name: &str| {
+        difference.finds(kind, name, ChangeKind::Created) || difference.finds(kind, name, ChangeKind::Changed)
     };
     let mut writes = Vec::new();
-    for pipeline in &given.pipelines {
+    for pipeline in given.pipelines.iter().filter(|pipeline| differs(Kind::Pipeline, &pipeline.name)) {
         match known_revision(before, &pipeline.name) {
             None => writes.push(Write::Insert { pipeline: pipeline.clone(), desired: Desired::Start }),
             Some(seen) => writes.push(Write::Update { pipeline: pipeline.clone(), seen }),
         }
     }
-    let differs = |kind, name: &str| {
-        difference.finds(kind, name, ChangeKind::Created) || difference.finds(kind, name, ChangeKind::Changed)
-    };
     for source in given.sources.iter().filter(|source| differs(Kind::Source, &source.name)) {
         writes.push(Write::Source(sealed_source(source, keys)?));
     }
@@ -217,6 +218,19 @@ fn prune_to(set: &mut DefinitionSet, given: &DefinitionSet) {
     set.destinations.retain(|destination| {
         is_given(&destination.name) || given.pipelines.iter().any(|p| p.destinations.contains(&destination.name))
     });
+}
+
+/// Pipelines that are not understood and not given: they go, too.
+fn pruned_rows(before: &Snapshot, given: &DefinitionSet) -> Vec<Change> {
+    let is_given = |name: &str| given.pipelines.iter().any(|pipeline| pipeline.name == name);
+    let pruned = before.refused.iter().filter(|row| row.kind == Kind::Pipeline && !is_given(&row.name));
+    let change = |row: &Refused| Change {
+        change: ChangeKind::Deleted,
+        kind: row.kind,
+        name: row.name.clone(),
+        fields: Vec::new(),
+    };
+    pruned.map(change).collect()
 }
 
 /// Checks a set, also one without pipelines, which a file may not be.

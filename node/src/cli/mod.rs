@@ -4,6 +4,7 @@ mod check;
 mod control;
 pub mod output;
 mod progress;
+mod secrets;
 mod standalone;
 mod status;
 mod status_file;
@@ -38,6 +39,8 @@ enum Command {
     Status(status::Arguments),
     #[command(flatten)]
     Control(control::Command),
+    /// Passwords in the config database: which keys encrypt them, and changing the key.
+    Secrets(secrets::Arguments),
 }
 
 /// Runs the command that the arguments name.
@@ -49,6 +52,7 @@ pub async fn run() -> ExitCode {
         Command::Verify(arguments) => verify::run(arguments).await,
         Command::Status(arguments) => status::run(&arguments).await,
         Command::Control(command) => control::run(command).await,
+        Command::Secrets(arguments) => secrets::run(arguments).await,
     }
 }
 

@@ -11,7 +11,8 @@ use tonic::{Code, Request, Response, Status};
 
 use super::{NODE, change_the_file};
 use crate::{
-    api::{convert, rate::Rate, redact::redact},
+    api::{convert, rate::Rate},
+    secret::redacted_url,
     supervisor::{Fleet, Member},
 };
 
@@ -38,8 +39,8 @@ impl Pipelines {
         mut definitions: v1::DefinitionSet,
         cancel: CancellationToken,
     ) -> Pipelines {
-        definitions.sources.iter_mut().for_each(|source| source.url = redact(&source.url));
-        definitions.destinations.iter_mut().for_each(|destination| destination.url = redact(&destination.url));
+        definitions.sources.iter_mut().for_each(|source| source.url = redacted_url(&source.url));
+        definitions.destinations.iter_mut().for_each(|destination| destination.url = redacted_url(&destination.url));
         let rates = fleet.members().iter().map(|_| Rate::default()).collect();
         Pipelines(Arc::new(Shared { fleet, definitions, rates, cancel }))
     }
