@@ -63,7 +63,7 @@ pub struct Pipeline {
 }
 
 /// A node cannot reach the servers of a pipeline. The caller forgets this after a while (minutes), so that the node is
-/// tried again.
+/// tried again, and at once when that node runs the pipeline after all: otherwise it is moved away for nothing.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Unreachable {
     pub node: NodeId,
@@ -78,7 +78,8 @@ pub enum Mode {
     Steady,
     /// As always, and the last plan was balancing ([`super::Plan::is_balancing`]): it goes on until all is balanced.
     Balancing,
-    /// An operator asked for the best placement: neither residence nor nodes that are away hold it up.
+    /// An operator asked for the best placement: neither residence nor nodes that are away hold it up. The caller stays
+    /// in this mode until a plan moves nothing and no handover is under way.
     Rebalance,
 }
 

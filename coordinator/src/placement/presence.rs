@@ -1,13 +1,13 @@
 //! Since when nodes are there, or away.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use rosetta_proto::NodeId;
 
 use super::{REBUILD_PAUSE, RETURN_GRACE, Vanished};
 use crate::{
     Moment,
-    records::{LEASE, NodeIntent},
+    records::{Incarnation, LEASE, NodeIntent, Owner},
 };
 
 /// What a leader remembers of nodes. A new leader begins with nothing: who owns something and is not there counts as
@@ -15,17 +15,25 @@ use crate::{
 #[derive(Clone, Debug, Default)]
 pub struct Presence {
     nodes: BTreeMap<NodeId, Seen>,
+    /// Starts of nodes whose processes are gone, as peers found: perhaps before their records go.
+    dead: BTreeSet<(NodeId, Incarnation)>,
+}
+
+/// The start of a node that was seen last, and how.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Seen {
+    incarnation: Incarnation,
+    state: State,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Seen {
+enum State {
     /// Not `None` while it is open to pipelines.
     Live {
         open_since: Option<Moment>,
     },
     Away {
         since: Moment,
-        is_confirmed_dead: bool,
     },
 }
 
@@ -33,72 +41,73 @@ impl Presence {
     /// Takes down who is alive, what is intended with it, and who owns pipelines, at `now`.
     pub fn observe<'a>(
         &mut self,
-        live: impl IntoIterator<Item = (&'a NodeId, NodeIntent)>,
-        owners: impl IntoIterator<Item = &'a NodeId>,
+        live: impl IntoIterator<Item = (&'a NodeId, Incarnation, NodeIntent)>,
+        owners: impl IntoIterator<Item = &'a Owner>,
         now: Moment,
     ) {
         let mut before = std::mem::take(&mut self.nodes);
-        for (id, intent) in live {
-            let since = match before.remove(id) {
-                Some(Seen::Live { open_since }) => open_since.unwrap_or(now),
-                Some(Seen::Away { .. }) | None => now,
+        for (id, incarnation, intent) in live {
+            let since = match before.remove(id).map(|seen| seen.state) {
+                Some(State::Live { open_since }) => open_since.unwrap_or(now),
+                Some(State::Away { .. }) | None => now,
             };
             let is_open = !intent.cordoned && !intent.draining;
-            self.nodes.insert(id.clone(), Seen::Live { open_since: is_open.then_some(since) });
+            let state = State::Live { open_since: is_open.then_some(since) };
+            self.nodes.insert(id.clone(), Seen { incarnation, state });
         }
-        for id in owners {
-            if !self.nodes.contains_key(id) {
-                let seen = away(before.remove(id), now);
-                self.nodes.insert(id.clone(), seen);
+        for owner in owners {
+            if !self.nodes.contains_key(&owner.node) {
+                let unseen = Seen { incarnation: owner.incarnation, state: State::Away { since: now } };
+                let seen = before.remove(&owner.node).map_or(unseen, |seen| seen.gone(now));
+                self.nodes.insert(owner.node.clone(), seen);
             }
         }
-        for (id, seen) in before {
-            let seen = away(Some(seen), now);
-            if !seen.is_history(now) {
-                self.nodes.entry(id).or_insert(seen);
-            }
-        }
+        let gone = before.into_iter().map(|(id, seen)| (id, seen.gone(now)));
+        self.nodes.extend(gone.filter(|(_, seen)| !seen.is_history(now)));
+        self.dead.retain(|(id, incarnation)| self.nodes.get(id).is_some_and(|seen| seen.incarnation == *incarnation));
     }
 
-    /// A peer found that the process of `id` is gone.
-    pub fn confirm_dead(&mut self, id: &NodeId) {
-        if let Some(Seen::Away { is_confirmed_dead, .. }) = self.nodes.get_mut(id) {
-            *is_confirmed_dead = true;
-        }
+    /// A peer found that the process of this start of a node is gone. Its record may still be there.
+    pub fn confirm_dead(&mut self, start: &Owner) {
+        self.dead.insert((start.node.clone(), start.incarnation));
     }
 
     /// Since when `id` has been alive and neither cordoned nor draining.
     pub fn open_since(&self, id: &NodeId) -> Option<Moment> {
-        match self.nodes.get(id)? {
-            Seen::Live { open_since } => *open_since,
-            Seen::Away { .. } => None,
+        match self.nodes.get(id)?.state {
+            State::Live { open_since } => open_since,
+            State::Away { .. } => None,
         }
     }
 
     /// The nodes that are away.
     pub fn vanished(&self) -> Vec<Vanished> {
-        let away = |(id, seen): (&NodeId, &Seen)| match *seen {
-            Seen::Live { .. } => None,
-            Seen::Away { since, is_confirmed_dead } => Some(Vanished { id: id.clone(), at: since, is_confirmed_dead }),
+        let away = |(id, seen): (&NodeId, &Seen)| match seen.state {
+            State::Live { .. } => None,
+            State::Away { since: at } => {
+                let is_confirmed_dead = self.dead.contains(&(id.clone(), seen.incarnation));
+                Some(Vanished { id: id.clone(), at, is_confirmed_dead })
+            }
         };
         self.nodes.iter().filter_map(away).collect()
     }
 }
 
 impl Seen {
-    /// Long enough away that it explains nothing any more.
-    fn is_history(self, now: Moment) -> bool {
-        match self {
-            Seen::Live { .. } => false,
-            Seen::Away { since, .. } => now.saturating_sub(since) > REBUILD_PAUSE,
+    /// The same, no longer there at `now`.
+    fn gone(self, now: Moment) -> Seen {
+        match self.state {
+            State::Live { .. } => Seen { state: State::Away { since: now }, ..self },
+            State::Away { .. } => self,
         }
     }
-}
 
-fn away(before: Option<Seen>, now: Moment) -> Seen {
-    match before {
-        Some(seen @ Seen::Away { .. }) => seen,
-        Some(Seen::Live { .. }) | None => Seen::Away { since: now, is_confirmed_dead: false },
+    /// Long enough away that it explains nothing any more.
+    fn is_history(self, now: Moment) -> bool {
+        match self.state {
+            State::Live { .. } => false,
+            State::Away { since } => now.saturating_sub(since) > REBUILD_PAUSE,
+        }
     }
 }
 
@@ -137,33 +146,57 @@ mod tests {
         Vanished { id: id(name), at: at(millis), is_confirmed_dead }
     }
 
+    const OPEN: NodeIntent = NodeIntent { cordoned: false, draining: false };
+    const DRAINING: NodeIntent = NodeIntent { cordoned: false, draining: true };
+
+    fn start(name: &str, incarnation: u64) -> Owner {
+        Owner { node: id(name), incarnation: Incarnation(incarnation) }
+    }
+
+    fn observe(presence: &mut Presence, live: &[&Owner], intent: NodeIntent, owners: &[Owner], millis: u64) {
+        let live = live.iter().map(|node| (&node.node, node.incarnation, intent));
+        presence.observe(live, owners, at(millis));
+    }
+
     #[test]
     fn a_node_is_remembered_while_it_owns_something_or_went_lately() {
-        let (a, b, c) = (id("a"), id("b"), id("c"));
-        let open = NodeIntent::default();
+        let (a, b, c) = (start("a", 1), start("b", 2), start("c", 3));
+        let owners = std::slice::from_ref(&c);
         let mut presence = Presence::default();
-        presence.observe([(&a, open), (&b, open)], [&c], at(0));
+        observe(&mut presence, &[&a, &b], OPEN, owners, 0);
         assert_eq!(presence.vanished(), [gone("c", 0, false)], "an owner that a new leader never saw");
-        presence.observe([(&a, open)], [&c], at(1000));
-        presence.confirm_dead(&b);
-        presence.confirm_dead(&a);
-        assert_eq!(presence.vanished(), [gone("b", 1000, true), gone("c", 0, false)]);
-        presence.observe([(&a, open)], [&c], at(62_000));
+        observe(&mut presence, &[&a], OPEN, owners, 1000);
+        assert_eq!(presence.vanished(), [gone("b", 1000, false), gone("c", 0, false)]);
+        observe(&mut presence, &[&a], OPEN, owners, 62_000);
         assert_eq!(presence.vanished(), [gone("c", 0, false)]);
-        presence.observe([(&a, open), (&c, open)], [&c], at(63_000));
-        assert_eq!((presence.open_since(&a), presence.open_since(&c)), (Some(at(0)), Some(at(63_000))));
+        observe(&mut presence, &[&a, &c], OPEN, owners, 63_000);
+        assert_eq!((presence.open_since(&a.node), presence.open_since(&c.node)), (Some(at(0)), Some(at(63_000))));
+    }
+
+    #[test]
+    fn a_death_may_be_known_before_the_record_goes_and_is_of_one_start() {
+        let (old, new, c) = (start("a", 1), start("a", 2), start("c", 3));
+        let mut presence = Presence::default();
+        observe(&mut presence, &[&old], OPEN, std::slice::from_ref(&c), 0);
+        presence.confirm_dead(&old);
+        presence.confirm_dead(&c);
+        observe(&mut presence, &[], OPEN, std::slice::from_ref(&c), 1000);
+        assert_eq!(presence.vanished(), [gone("a", 1000, true), gone("c", 0, true)]);
+        observe(&mut presence, &[&new], OPEN, &[], 2000);
+        observe(&mut presence, &[], OPEN, &[], 3000);
+        assert_eq!(presence.vanished(), [gone("a", 3000, false), gone("c", 0, true)]);
     }
 
     #[test]
     fn a_node_that_opens_again_counts_from_then() {
-        let a = id("a");
+        let a = start("a", 1);
         let mut presence = Presence::default();
-        presence.observe([(&a, NodeIntent::default())], [], at(0));
-        presence.observe([(&a, NodeIntent { cordoned: false, draining: true })], [], at(1000));
-        assert_eq!((presence.open_since(&a), presence.vanished()), (None, vec![]));
-        presence.observe([(&a, NodeIntent::default())], [], at(2000));
-        presence.observe([(&a, NodeIntent::default())], [], at(3000));
-        assert_eq!(presence.open_since(&a), Some(at(2000)));
+        observe(&mut presence, &[&a], OPEN, &[], 0);
+        observe(&mut presence, &[&a], DRAINING, &[], 1000);
+        assert_eq!((presence.open_since(&a.node), presence.vanished()), (None, vec![]));
+        observe(&mut presence, &[&a], OPEN, &[], 2000);
+        observe(&mut presence, &[&a], OPEN, &[], 3000);
+        assert_eq!(presence.open_since(&a.node), Some(at(2000)));
     }
 
     #[test]

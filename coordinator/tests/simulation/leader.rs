@@ -9,7 +9,7 @@ use rosetta_coordinator::{
     Moment,
     handover::{Compensation, LeaderStep, leader_step},
     placement::{Inputs, Mode, Node, Pipeline, Presence, Unreachable, plan},
-    records::{Assignment, Desired, EpochBlock, NodeIntent, PROTOCOL, PipelineRecord},
+    records::{Assignment, Desired, EpochBlock, PROTOCOL, PipelineRecord},
 };
 use rosetta_proto::{NodeId, PipelineName};
 
@@ -81,9 +81,9 @@ impl Leader {
 
     fn nodes(&mut self, view: &Snapshot, now: Moment) -> Vec<Node> {
         let intent = |node: &usize| view.intents.get(node).copied().unwrap_or_default();
-        let live: Vec<(NodeId, NodeIntent)> = view.nodes.keys().map(|node| (node_id(*node), intent(node))).collect();
-        let owners = view.assignments.values().map(|(assignment, _)| &assignment.owner.node);
-        self.presence.observe(live.iter().map(|(id, intent)| (id, *intent)), owners, now);
+        let ids: Vec<NodeId> = view.nodes.keys().map(|node| node_id(*node)).collect();
+        let live = ids.iter().zip(&view.nodes).map(|(id, (node, record))| (id, record.incarnation, intent(node)));
+        self.presence.observe(live, view.assignments.values().map(|(assignment, _)| &assignment.owner), now);
         let node = |(number, record): (&usize, &crate::store::Registered)| Node {
             id: node_id(*number),
             incarnation: record.incarnation,

@@ -7,6 +7,7 @@
 
 mod databases;
 mod faults;
+mod io;
 mod leader;
 mod process;
 mod runner;

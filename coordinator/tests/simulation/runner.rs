@@ -8,7 +8,7 @@ use rosetta_proto::Epoch;
 
 use crate::{
     databases::{DatabaseReply, DatabaseRequest},
-    process::{Io, Purpose, Timer},
+    io::{Io, Purpose, Timer},
 };
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -3,13 +3,17 @@
 use std::{collections::BTreeMap, rc::Rc, time::Duration};
 
 use rand::{Rng, SeedableRng, rngs::StdRng};
-use rosetta_coordinator::{Moment, records::Incarnation};
+use rosetta_coordinator::{
+    Moment,
+    records::{Incarnation, Owner},
+};
 use rosetta_proto::Epoch;
 
 use crate::{
     databases::{DatabaseReply, DatabaseRequest, Databases, Guards},
     faults::{self, Fault},
-    process::{Io, Output, Process, Purpose, Reply, Timer},
+    io::{Io, Output, Purpose, Reply, Timer},
+    process::Process,
     store::{Snapshot, Store, StoreRequest},
 };
 
@@ -36,7 +40,7 @@ enum Message {
     Timer(Timer),
     Watch(Rc<Snapshot>),
     Disconnected { pipeline: usize, epoch: Epoch },
-    PeerDead { node: usize },
+    PeerDead { start: Owner },
 }
 
 /// A process in the world.
@@ -165,7 +169,7 @@ impl World {
             Message::Timer(timer) => process.on_timer(timer, &mut io),
             Message::Watch(view) => process.on_view(view, &mut io),
             Message::Disconnected { pipeline, epoch } => process.on_disconnect(pipeline, epoch, &mut io),
-            Message::PeerDead { node } => process.leader.presence.confirm_dead(&crate::leader::node_id(node)),
+            Message::PeerDead { start } => process.leader.presence.confirm_dead(&start),
             Message::Reply(id, reply) => {
                 if let Some(purpose) = started.awaited.remove(&id) {
                     process.on_reply(purpose, reply, &mut io);
@@ -215,8 +219,8 @@ impl World {
 
     fn reply(&mut self, to: usize, id: u64, reply: Reply) {
         let is_lost = self.now < CALM && self.random.random_range(0..100) < 2;
-        let is_cut = matches!(reply, Reply::Store(_)) && self.is_cut(to);
-        if !is_lost && !is_cut {
+        let is_unheard = matches!(reply, Reply::Store(_)) && self.is_cut(to);
+        if !is_lost && !is_unheard {
             self.send(to, Message::Reply(id, reply));
         }
     }
@@ -288,10 +292,11 @@ impl World {
 
     /// Some peer had a connection to it and finds that it is gone.
     pub(crate) fn tell_of_death(&mut self, process: usize) {
-        let (node, incarnation) = (self.started[process].process.node, self.started[process].process.incarnation);
-        self.store.revoke_node(node, incarnation);
+        let dead = &self.started[process].process;
+        let start = dead.owner();
+        self.store.revoke_node(dead.node, dead.incarnation);
         for peer in 0..self.started.len() {
-            self.send(peer, Message::PeerDead { node });
+            self.send(peer, Message::PeerDead { start: start.clone() });
         }
     }
 
