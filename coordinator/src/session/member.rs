@@ -1,6 +1,6 @@
 //! The task of a session: the only place that writes the node's record and renews its lease.
 
-use std::{future::Future, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use serde::Deserialize;
 use tokio::{
@@ -65,18 +65,16 @@ impl Member {
         (Member { store, key, record, authority, state, lease: None, was_registered: false }, watch)
     }
 
-    /// Registers and renews until it is superseded or stopped. A future that may be sent to a thread of its own.
-    pub(super) fn run(mut self, stop: CancellationToken) -> impl Future<Output = ()> + Send + 'static {
-        async move {
-            let last = tokio::select! {
-                biased;
-                () = stop.cancelled() => SessionState::Stopped,
-                by = self.live() => SessionState::Superseded { by },
-            };
-            self.authority.end();
-            self.publish(last);
-            self.leave().await;
-        }
+    /// Registers and renews until it is superseded or stopped.
+    pub(super) async fn run(mut self, stop: CancellationToken) {
+        let last = tokio::select! {
+            biased;
+            () = stop.cancelled() => SessionState::Stopped,
+            by = self.live() => SessionState::Superseded { by },
+        };
+        self.authority.end();
+        self.publish(last);
+        self.leave().await;
     }
 
     async fn live(&mut self) -> Incarnation {

@@ -2,6 +2,7 @@
 
 mod contract;
 mod election;
+mod faults;
 mod outage;
 mod session;
 mod view;
