@@ -88,6 +88,12 @@ impl Proxy {
         format!("postgres://postgres@{}/{db}", self.address)
     }
 
+    /// Where clients of any protocol connect, `host:port`.
+    #[must_use]
+    pub fn address(&self) -> String {
+        self.address.to_string()
+    }
+
     /// Arms a fault; replaces one that has not been delivered yet.
     pub fn arm(&self, fault: Fault) {
         if fault == Fault::CutAll {

@@ -133,7 +133,8 @@ impl SessionWatch {
     /// It will never be.
     pub async fn active(&mut self) -> Result<LeaseId, SessionEnded> {
         loop {
-            match *self.state.borrow_and_update() {
+            self.state.mark_unchanged();
+            match self.state() {
                 SessionState::Active { lease } => return Ok(lease),
                 SessionState::Superseded { by } => return Err(SessionEnded::Superseded { by }),
                 SessionState::Stopped => return Err(SessionEnded::Stopped),

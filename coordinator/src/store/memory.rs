@@ -152,34 +152,48 @@ impl MemoryStore {
         let mut news = self.shared.news.subscribe();
         loop {
             news.mark_unchanged();
-            let way = self.faults().way(&self.client);
-            let (since, next_end) = {
-                let state = self.state();
-                (state.since(&prefix, from), state.next_lease_end())
-            };
-            let since = if way.is_cut_off { Err(unavailable("partitioned")) } else { since };
-            let is_over = since.is_err();
-            let groups = match since {
-                Ok(_) if way.drops_events => Vec::new(),
-                Ok(groups) => groups.into_iter().map(Ok).collect(),
-                Err(error) => vec![Err(error)],
-            };
-            from = from.max(self.state().revision().next());
-            for group in groups {
-                if changes.send(group).await.is_err() {
+            let seen = self.look(&prefix, from);
+            from = from.max(seen.next);
+            for group in seen.groups {
+                if changes.send(Ok(group)).await.is_err() {
                     return;
                 }
             }
-            if is_over {
+            if let Some(error) = seen.end {
+                let _ = changes.send(Err(error)).await;
                 return;
             }
             tokio::select! {
                 _ = news.changed() => {}
-                () = until(next_end) => {}
+                () = until(seen.next_lease_end) => {}
                 () = changes.closed() => return,
             }
         }
     }
+
+    /// What a watch of this client sees now.
+    fn look(&self, prefix: &str, from: Revision) -> Seen {
+        let way = self.faults().way(&self.client);
+        let state = self.state();
+        let since = if way.is_cut_off { Err(unavailable("partitioned")) } else { state.since(prefix, from) };
+        let (groups, end) = match since {
+            Ok(_) if way.drops_events => (Vec::new(), None),
+            Ok(groups) => (groups, None),
+            Err(error) => (Vec::new(), Some(error)),
+        };
+        Seen { groups, end, next: state.revision().next(), next_lease_end: state.next_lease_end() }
+    }
+}
+
+/// What a watch sees at one instant.
+struct Seen {
+    groups: Vec<Changes>,
+    /// The watch is over.
+    end: Option<StoreError>,
+    /// The revision from which to look next.
+    next: Revision,
+    /// When something may change by itself.
+    next_lease_end: Option<Instant>,
 }
 
 async fn until(end: Option<Instant>) {

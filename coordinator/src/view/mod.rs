@@ -65,7 +65,7 @@ impl Views {
         Arc::clone(&self.view.borrow())
     }
 
-    /// Changes with each picture that differs from the one before.
+    /// Changes with each picture that differs from the one before; the one that is there already counts as a change.
     #[must_use]
     pub fn subscribe(&self) -> watch::Receiver<Arc<View>> {
         self.view.clone()
