@@ -7,6 +7,7 @@ mod coverage;
 mod error;
 mod first_copy;
 pub mod follow;
+mod gaps;
 pub mod intake;
 pub mod job;
 mod lane;

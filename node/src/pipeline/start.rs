@@ -8,6 +8,7 @@ use super::{
     coverage,
     first_copy::reach_stream,
     follow::Follow,
+    gaps,
     job::Job,
     open::{catalog, is_binary, open_lanes, start_stream},
     prepared::prepare_destination,
@@ -46,6 +47,8 @@ pub async fn start(job: &Job) -> Result<Follow, PipelineError> {
     let epoch = claim.epoch;
     job.status.update(|figures| figures.epoch = epoch);
     check_continuity(job, &mut source, &claim, found.as_ref()).await?;
+    gaps::forget_unselected(job, &mut prepared, &claim).await?;
+    gaps::refuse_unpublished(job, &mut source, &mut prepared, &claim, &selected).await?;
     let publications = ensure_publications(job, &mut source, &selected).await?;
     let positions = reach_stream(job, &mut source, &mut prepared, &claim, &selected, &publications).await?;
     let binary = is_binary(&prepared);

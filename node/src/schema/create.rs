@@ -190,7 +190,7 @@ fn column_sql(column: &Column, present: &Present, version: u32) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::schema::table::examples::{column, table};
+    use crate::schema::examples::{column, table};
 
     fn statements(wanted: &Wanted) -> Vec<String> {
         create_table(wanted, &Present::default(), 15).into_iter().map(|statement| statement.sql).collect()

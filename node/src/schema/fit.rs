@@ -197,7 +197,7 @@ fn numeric_fits(source: i32, target: i32) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::schema::table::examples::{column, table};
+    use crate::schema::examples::{column, table};
 
     fn misfits(target: &Table) -> Vec<(Severity, String)> {
         let source = table(vec![column("id", "int4", -1), column("a", "text", -1)]);

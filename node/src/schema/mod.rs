@@ -28,6 +28,9 @@ pub use error::SchemaError;
 pub use fit::{Misfit, Severity, fit};
 pub use partitions::PartitionTree;
 pub use prepare::{TargetColumn, TargetTable, Wanted, prepare};
+pub(crate) use read::array_literal;
 pub use read::{read_named, read_tables, read_unsupported};
+#[cfg(test)]
+pub(crate) use table::examples;
 pub use table::{Column, Generated, Identity, ReplicaIdentity, Table, TableKind, UniqueIndex};
 pub use types::{Transfer, TypeInfo, TypeKind, Types};

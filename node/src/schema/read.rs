@@ -289,7 +289,7 @@ pub(super) fn oid_array(oids: impl Iterator<Item = u32>) -> String {
 }
 
 /// A text array as the server reads it (PostgreSQL docs, "Array Input and Output Syntax").
-pub(super) fn array_literal<'a>(texts: impl Iterator<Item = &'a str>) -> String {
+pub(crate) fn array_literal<'a>(texts: impl Iterator<Item = &'a str>) -> String {
     let quoted = texts.map(|text| format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\"")));
     format!("{{{}}}", quoted.collect::<Vec<_>>().join(","))
 }

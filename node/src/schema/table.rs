@@ -140,7 +140,7 @@ pub struct Column {
 
 /// Tables and columns for tests.
 #[cfg(test)]
-pub(super) mod examples {
+pub(crate) mod examples {
     use super::*;
 
     /// A nullable column of a built-in type.

@@ -1,7 +1,10 @@
 use foldhash::{HashMap, HashMapExt, HashSet};
 use rosetta_proto::{Epoch, Lsn};
 
-use crate::postgres::{Connection, PgError};
+use crate::{
+    postgres::{Connection, PgError},
+    schema::array_literal,
+};
 
 /// What is known of the copy of one target.
 #[derive(Debug, Clone, Default)]
@@ -62,6 +65,24 @@ pub async fn stream_starts(connection: &mut Connection, owner: &CopyOwner) -> Re
 pub async fn are_complete(connection: &mut Connection, owner: &CopyOwner, targets: &[String]) -> Result<bool, PgError> {
     let copies = read(connection, owner).await?;
     Ok(targets.iter().all(|target| copies.get(target).is_some_and(TargetCopy::is_complete)))
+}
+
+/// Forgets the copies of all other targets than these (quoted names), if the owner still owns the pipeline.
+///
+/// # Errors
+/// The destination's.
+pub async fn forget_others(connection: &mut Connection, owner: &CopyOwner, targets: &[String]) -> Result<(), PgError> {
+    let (targets, epoch) = (array_literal(targets.iter().map(String::as_str)), owner.epoch.to_string());
+    let parameters = [owner.pipeline.as_str(), &owner.destination, &targets, &epoch].map(Some);
+    for table in ["copy_mark", "table_copy"] {
+        let sql = format!(
+            "DELETE FROM rosetta.{table} WHERE pipeline = $1 AND destination = $2 AND target_table <> ALL ($3::text[]) \
+             AND EXISTS (SELECT FROM rosetta.checkpoint c \
+                          WHERE c.pipeline = $1 AND c.destination = $2 AND c.epoch = $4::bigint)"
+        );
+        connection.query(&sql, &parameters).await?;
+    }
+    Ok(())
 }
 
 /// Begins the copy of a target anew, in a transaction of the caller's: what an earlier try left is removed.

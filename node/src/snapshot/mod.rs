@@ -5,5 +5,5 @@ mod marks;
 mod plan;
 
 pub use copy::{CopyError, CopyJob, copy_all};
-pub use marks::{CopyOwner, are_complete, stream_starts};
+pub use marks::{CopyOwner, are_complete, forget_others, stream_starts};
 pub use plan::{CopyTable, Piece};

@@ -78,3 +78,57 @@ async fn an_enum_label_that_the_destination_lacks_is_added() {
     pair.source.sql(DB, "insert into t values (1, 'glad'), (2, 'calm')").await;
     pair.settle(&Table::all(&["public.t"])).await;
 }
+
+/// What happened to it in between is not in the stream any more.
+#[tokio::test]
+async fn a_table_that_was_left_out_for_a_while_is_copied_anew() {
+    let pair = Pair::start().await;
+    let schema = "create table a (id int primary key, v text); create table b (id int primary key);
+        insert into a values (1, 'old'), (2, 'old')";
+    pair.source.sql(DB, schema).await;
+    let (all, without) = (pair.config(&["public.*"], ""), pair.config(&["public.*", "!public.a"], ""));
+    for (folder, config, tables) in [("all", &all, &["public.a", "public.b"][..]), ("without", &without, &["public.b"])]
+    {
+        let mut rosetta = pair.rosetta(folder, config);
+        pair.settle(&Table::all(tables)).await;
+        pair.source.sql(DB, "update a set v = 'new' where id = 1; insert into b select count(*) from b").await;
+        pair.settle(&Table::all(tables)).await;
+        rosetta.sigterm();
+        rosetta.wait_exit(SOON).await;
+        pair.source.sql(DB, "update a set v = 'newer' where id = 2").await;
+    }
+    let mut refused = pair.rosetta("refused", &all);
+    assert_eq!(refused.wait_exit(SOON).await.code(), Some(1));
+    assert!(refused.log().contains("public.a"), "{}", refused.log());
+    pair.destination.sql(DB, "truncate a").await;
+    let _again = pair.rosetta("again", &all);
+    pair.settle(&Table::all(&["public.b"])).await;
+    pair.source.sql(DB, "update a set v = v || '!'").await;
+    pair.settle(&Table::all(&["public.a", "public.b"])).await;
+}
+
+/// A new table of the same name is in no publication, and not the one that was copied.
+#[tokio::test]
+async fn a_table_that_was_dropped_and_made_anew_is_refused() {
+    let pair = Pair::start().await;
+    let table = "create table t (id int primary key, v text); insert into t values (1, 'old')";
+    pair.source.sql(DB, &format!("{table}; create table u (id int primary key)")).await;
+    let config = pair.config(&["public.*"], "");
+    let mut rosetta = pair.rosetta("first", &config);
+    pair.settle(&Table::all(&["public.t", "public.u"])).await;
+    pair.source.sql(DB, &format!("drop table t; {table}, (2, 'new')")).await;
+    pair.settle(&Table::all(&["public.u"])).await;
+    rosetta.sigterm();
+    rosetta.wait_exit(SOON).await;
+    let mut refused = pair.rosetta("refused", &config);
+    assert_eq!(refused.wait_exit(SOON).await.code(), Some(1));
+    let log = refused.log();
+    assert!(log.contains("table public.t has left publication rosetta_src"), "{log}");
+    let remedy =
+        log.split("run TRUNCATE").nth(1).and_then(|rest| rest.split(" at destination").next()).expect("a remedy");
+    pair.destination.sql(DB, &format!("truncate{remedy}")).await;
+    let _again = pair.rosetta("again", &config);
+    pair.settle(&Table::all(&["public.u"])).await;
+    pair.source.sql(DB, "insert into t values (3, 'newer')").await;
+    pair.settle(&Table::all(&["public.t", "public.u"])).await;
+}

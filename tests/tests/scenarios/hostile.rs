@@ -95,10 +95,11 @@ async fn keys_that_follow_each_other_in_chains() {
 
 #[tokio::test]
 async fn unique_values_that_go_round_among_rows() {
-    let schema = "create table t (id int primary key, slot int unique, code text, big text);
-        create unique index on t (lower(code)); alter table t alter big set storage external;
-        insert into t select i, i, 'c' || i, repeat('b' || i, 5000) from generate_series(1, 10) i;";
-    let followed = Followed::start(schema, &["public.t"]).await;
+    // At the destination too, where a unique index would else not be.
+    let table = "create table t (id int primary key, slot int unique, code text, big text);
+        create unique index on t (lower(code)); alter table t alter big set storage external;";
+    let rows = "insert into t select i, i, 'c' || i, repeat('b' || i, 5000) from generate_series(1, 10) i;";
+    let followed = Followed::between(&format!("{table}{rows}"), table, &["public.t"]).await;
     let swap = "update t set slot = -slot, code = code || '_' where id in (1, 2, 3);
         update t set slot = case id when 1 then 2 when 2 then 3 else 1 end, code = case id when 1 then 'C2' when 2 then 'C3' else 'C1' end where id in (1, 2, 3)";
     let back = "update t set slot = null where id in (1, 2, 3); update t set slot = id, code = 'c' || id || 'x' where id in (1, 2, 3);
@@ -112,10 +113,12 @@ async fn unique_values_that_go_round_among_rows() {
 
 #[tokio::test]
 async fn truncate_cascades_over_foreign_keys() {
-    let schema = "create table parent (id int primary key); create table child (id int primary key, p int references parent on delete cascade);
-        create table grandchild (id serial primary key, c int references child);
-        insert into parent select generate_series(1, 9); insert into child select id, id from parent; insert into grandchild (c) select id from child;";
-    let followed = Followed::start(schema, &["public.parent", "public.child", "public.grandchild"]).await;
+    let tables = "create table parent (id int primary key); create table child (id int primary key, p int references parent on delete cascade);
+        create table grandchild (id serial primary key, c int references child);";
+    let rows = "insert into parent select generate_series(1, 9); insert into child select id, id from parent; insert into grandchild (c) select id from child;";
+    let followed =
+        Followed::between(&format!("{tables}{rows}"), tables, &["public.parent", "public.child", "public.grandchild"])
+            .await;
     let again = "insert into parent values (1), (2); insert into child values (1, 1), (2, 2); insert into grandchild (c) values (1)";
     followed.change(&["insert into parent values (10); truncate parent cascade", again]).await;
     followed.change(&[&format!("truncate child restart identity cascade; truncate parent cascade; {again}")]).await;
