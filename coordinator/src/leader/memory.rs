@@ -1,6 +1,6 @@
 //! What a leader remembers and decides. Pure: records and the time come in, writes go out.
 
-use std::{collections::BTreeMap, fmt, time::Duration};
+use std::{collections::BTreeMap, fmt, sync::Arc, time::Duration};
 
 use rosetta_proto::{NodeId, PipelineName};
 
@@ -8,7 +8,7 @@ use crate::{
     Moment,
     handover::{Compensation, LeaderStep, leader_step},
     placement::{self, Action, Blocked, Inputs, Limits, Mode, Node, Pipeline, Presence, Unreachable, plan},
-    records::{Assignment, EpochBlock, Handover, MoveReason},
+    records::{Assignment, EpochBlock, Handover, MoveReason, NodeRecord, Owner, PipelineRecord},
     store::Revision,
     view::{Recorded, View},
 };
@@ -72,9 +72,9 @@ pub enum Why {
 }
 
 impl Memory {
-    /// A peer found that the process of `node` is gone.
-    pub fn confirm_dead(&mut self, node: &NodeId) {
-        self.presence.confirm_dead(node);
+    /// A peer found that this start of a node is gone.
+    pub fn confirm_dead(&mut self, start: &Owner) {
+        self.presence.confirm_dead(start);
     }
 
     /// What to do about the records at `now`.
@@ -121,14 +121,17 @@ impl Memory {
 
     fn observe(&mut self, view: &View, now: Moment) {
         let intent = |id: &NodeId| view.intents.get(id).map(|intent| intent.record).unwrap_or_default();
-        let owners = view.assignments.values().map(|assignment| &assignment.record.owner.node);
-        self.presence.observe(view.nodes.keys().map(|id| (id, intent(id))), owners, now);
+        let owners = view.assignments.values().map(|assignment| &assignment.record.owner);
+        let live = view.nodes.iter().map(|(id, node)| (id, node.record.incarnation, intent(id)));
+        self.presence.observe(live, owners, now);
         self.seen.retain(|name, _| view.assignments.contains_key(name));
         for (name, current) in &view.assignments {
             self.notice(name, &current.record, now);
         }
-        for reports in self.unreachable.values_mut() {
-            reports.retain(|report| now.saturating_sub(report.since) < FORGIVEN_AFTER);
+        for (name, reports) in &mut self.unreachable {
+            let owner = view.assignments.get(name).map(|assignment| &assignment.record.owner.node);
+            // Who owns it again has shown that it can.
+            reports.retain(|report| now.saturating_sub(report.since) < FORGIVEN_AFTER && owner != Some(&report.node));
         }
         self.unreachable.retain(|name, reports| !reports.is_empty() && view.pipelines.contains_key(name));
     }
@@ -169,7 +172,7 @@ impl Memory {
     }
 
     fn nodes(&self, view: &View) -> Vec<Node> {
-        let node = |recorded: &Recorded<crate::records::NodeRecord>| Node {
+        let node = |recorded: &Recorded<NodeRecord>| Node {
             id: recorded.record.id.clone(),
             incarnation: recorded.record.incarnation,
             capacity: recorded.record.capacity,
@@ -182,8 +185,8 @@ impl Memory {
 
     fn pipeline(
         &self,
-        recorded: &Recorded<crate::records::PipelineRecord>,
-        assignment: Option<&std::sync::Arc<Recorded<Assignment>>>,
+        recorded: &Recorded<PipelineRecord>,
+        assignment: Option<&Arc<Recorded<Assignment>>>,
         now: Moment,
     ) -> Pipeline {
         let name = &recorded.record.name;
