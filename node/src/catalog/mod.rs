@@ -17,6 +17,8 @@ mod events;
 mod listener;
 mod migrations;
 mod plan;
+#[cfg(test)]
+mod plan_tests;
 pub mod record;
 mod recorder;
 mod requests;

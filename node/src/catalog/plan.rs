@@ -8,7 +8,7 @@ use super::difference::{self, Change, ChangeKind, Difference};
 use super::record::open_set;
 use super::{CatalogError, Command, Kind, Refused, Snapshot, validate};
 use crate::postgres::PgUrl;
-use crate::secret::{Keyring, open_url, seal_url};
+use crate::secret::{Keyring, SecretError, open_url, seal_url};
 
 /// A row that is written. Passwords are encrypted.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -161,7 +161,9 @@ fn apply(before: &Snapshot, given: &DefinitionSet, prune: bool, keys: &Keyring) 
         prune_to(&mut after, given);
     }
     check(&after)?;
-    let mut changes = difference::between(&opened(&before.set(), keys), &opened(&after, keys));
+    // Unusable rows are not compared: they would seem to be deleted.
+    let known = if prune { before.set() } else { overlaid(before, &DefinitionSet::default()) };
+    let mut changes = difference::between(&opened(&known, keys), &opened(&after, keys));
     if prune {
         changes.extend(pruned_rows(before, given));
     }
@@ -280,13 +282,17 @@ fn is_same_destination(stored: &DestinationDefinition, given: &DestinationDefini
 }
 
 fn sealed_source(source: &SourceDefinition, keys: &Keyring) -> Result<SourceDefinition, CatalogError> {
-    Ok(SourceDefinition { name: source.name.clone(), url: seal_url(&source.url, source.place(), keys)? })
+    let refused = |error: SecretError| CatalogError::invalid("source.url", error.to_string());
+    let url = seal_url(&source.url, source.place(), keys).map_err(refused)?;
+    Ok(SourceDefinition { name: source.name.clone(), url })
 }
 
 fn sealed_destination(
     destination: &DestinationDefinition,
     keys: &Keyring,
 ) -> Result<DestinationDefinition, CatalogError> {
-    let url = destination.url.as_ref().map(|url| seal_url(url, destination.place(), keys)).transpose()?;
+    let refused = |error: SecretError| CatalogError::invalid("destination.url", error.to_string());
+    let seal = |url: &String| seal_url(url, destination.place(), keys);
+    let url = destination.url.as_ref().map(seal).transpose().map_err(refused)?;
     Ok(DestinationDefinition { url, ..destination.clone() })
 }

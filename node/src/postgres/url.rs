@@ -74,7 +74,8 @@ impl PgUrl {
             channel_binding: Binding::Prefer,
         };
         for pair in query.split('&').filter(|pair| !pair.is_empty()) {
-            let (key, value) = pair.split_once('=').ok_or_else(|| refused(url, &format!("'{pair}' has no value")))?;
+            let (key, value) =
+                pair.split_once('=').ok_or_else(|| refused(url, &unreadable("a parameter has no value")))?;
             parsed.set(url, key, decode(url, value)?)?;
         }
         parsed.fill_defaults(url)
@@ -149,7 +150,7 @@ fn binding(url: &str, value: &str) -> Result<Binding, PgError> {
 
 /// Host and port of `host`, `host:port`, `[::1]:port`.
 fn split_address<'a>(url: &str, address: &'a str) -> Result<(&'a str, u16), PgError> {
-    let bad = || refused(url, &format!("'{address}' is not host:port"));
+    let bad = || refused(url, &unreadable("what stands before the database is not host:port"));
     if let Some(rest) = address.strip_prefix('[') {
         let (host, port) = rest.split_once(']').ok_or_else(bad)?;
         let port = port.strip_prefix(':').map_or(Ok(5432), str::parse).map_err(|_| bad())?;
@@ -167,6 +168,11 @@ fn decode(url: &str, text: &str) -> Result<String, PgError> {
         return Err(refused(url, "it holds a zero byte"));
     }
     Ok(decoded.into_owned())
+}
+
+/// What was taken for an address or a parameter may be a part of a password that was not encoded: it is not shown.
+fn unreadable(cause: &str) -> String {
+    format!("{cause}; in a user or a password write / as %2F, ? as %3F and @ as %40")
 }
 
 /// The error without the URL's password.
@@ -206,7 +212,13 @@ mod tests {
 
     #[test]
     fn errors_name_the_cause_and_hide_the_password() {
-        for bad in ["mysql://a:secret@b/c", "postgres://a:secret@b:x/c", "postgres://a:secret@b/c?sslmode=maybe"] {
+        for bad in [
+            "mysql://a:secret@b/c",
+            "postgres://a:secret@b:x/c",
+            "postgres://a:secret@b/c?sslmode=maybe",
+            "postgres://a:secret/more@b/c",
+            "postgres://a:1?secret@b/c",
+        ] {
             let message = PgUrl::parse(bad).unwrap_err().to_string();
             assert!(!message.contains("secret"), "{message}");
         }
