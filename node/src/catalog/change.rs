@@ -168,6 +168,25 @@ async fn write_row(transaction: &Transaction<'_>, write: &Write) -> Result<u64, 
                              on conflict (name) do update set kind = excluded.kind, url = excluded.url";
             transaction.execute(statement, &[&destination.name, &destination.kind, &destination.url]).await
         }
+        Write::Delete { kind, name } => {
+            let statement = match kind {
+                Kind::Source => "delete from rosetta.sources where name = $1",
+                Kind::Destination => "delete from rosetta.destinations where name = $1",
+                Kind::Pipeline => "delete from rosetta.pipelines where name = $1",
+            };
+            transaction.execute(statement, &[name]).await
+        }
+        Write::Insert { .. }
+        | Write::Update { .. }
+        | Write::Desired { .. }
+        | Write::Pin { .. }
+        | Write::Restart { .. } => write_pipeline(transaction, write).await,
+    }
+}
+
+/// Writes a pipeline's row; other rows are not its business.
+async fn write_pipeline(transaction: &Transaction<'_>, write: &Write) -> Result<u64, Error> {
+    match write {
         Write::Insert { pipeline, desired } => {
             let statement = "insert into rosetta.pipelines (name, definition, status) values ($1, $2::text::jsonb, $3)";
             transaction.execute(statement, &[&pipeline.name, &definition_text(pipeline), &word(*desired)]).await
@@ -190,14 +209,7 @@ async fn write_row(transaction: &Transaction<'_>, write: &Write) -> Result<u64, 
             let statement = "update rosetta.pipelines set restarts = restarts + 1 where name = $1";
             transaction.execute(statement, &[name]).await
         }
-        Write::Delete { kind, name } => {
-            let statement = match kind {
-                Kind::Source => "delete from rosetta.sources where name = $1",
-                Kind::Destination => "delete from rosetta.destinations where name = $1",
-                Kind::Pipeline => "delete from rosetta.pipelines where name = $1",
-            };
-            transaction.execute(statement, &[name]).await
-        }
+        Write::Source(_) | Write::Destination(_) | Write::Delete { .. } => Ok(0),
     }
 }
 

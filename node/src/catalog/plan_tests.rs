@@ -75,7 +75,7 @@ fn rows_that_nobody_understands_can_be_replaced_and_pruned_and_stand_in_nobodys_
     let bills = PipelineDefinition { name: "bills".to_owned(), ..wanted.pipelines[0].clone() };
     wanted.pipelines.push(bills.clone());
     let replaced = Write::Update { pipeline: bills, seen: 9 };
-    assert_eq!(apply(&before, wanted.clone(), false).unwrap().writes, [replaced.clone()]);
+    assert_eq!(apply(&before, wanted.clone(), false).unwrap().writes, std::slice::from_ref(&replaced));
     let delete = |kind, name: &str| Write::Delete { kind, name: name.to_owned() };
     let pruned = apply(&before, wanted, true).unwrap().writes;
     assert_eq!(pruned[0], replaced);

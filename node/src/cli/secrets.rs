@@ -30,10 +30,13 @@ pub(super) async fn run(arguments: Arguments) -> ExitCode {
         Ok(catalog) => catalog,
         Err(error) => return fail(error),
     };
-    if let Command::Rotate = arguments.command
-        && let Err(error) = catalog.rotate_secrets().await
-    {
-        return fail(error);
+    match arguments.command {
+        Command::Check => {}
+        Command::Rotate => {
+            if let Err(error) = catalog.rotate_secrets().await {
+                return fail(error);
+            }
+        }
     }
     match catalog.check_secrets().await {
         Ok(report) => show(&render(&report, arguments.output), report.is_ok()),
