@@ -16,6 +16,7 @@ mod open;
 mod prepared;
 mod privileges;
 pub mod progress;
+mod publications;
 pub mod selection;
 pub mod start;
 pub mod status;
