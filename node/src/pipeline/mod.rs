@@ -17,6 +17,7 @@ mod pace;
 mod prepared;
 mod privileges;
 pub mod progress;
+mod publications;
 pub mod selection;
 pub mod start;
 pub mod status;
