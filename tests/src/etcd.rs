@@ -93,6 +93,18 @@ impl Etcd {
         }
     }
 
+    /// The member that leads the others.
+    pub async fn leader(&self) -> usize {
+        for (number, endpoint) in self.endpoints().iter().enumerate() {
+            let mut client = Client::connect([endpoint], None).await.expect("a client for etcd");
+            let status = client.status().await.unwrap_or_else(|e| panic!("the status of {endpoint}: {e}"));
+            if status.header().is_some_and(|header| header.member_id() == status.leader()) {
+                return number;
+            }
+        }
+        panic!("no member of etcd leads");
+    }
+
     fn initial_cluster(&self) -> String {
         let peers: Vec<String> =
             self.members.iter().map(|m| format!("{}=http://127.0.0.1:{}", m.name, m.peer_port)).collect();

@@ -116,6 +116,12 @@ impl Keeper {
     async fn round(&self, watch: &mut Option<Watch>) -> Result<(), StoreError> {
         let listing = self.store.list(self.keys.root()).await?;
         let revision = listing.revision;
+        // A member that lags behind cannot answer (reads are linearizable); a store that was restored can. The old watch
+        // would wait for revisions to come.
+        if revision < self.view.borrow().revision {
+            tracing::warn!(%revision, "the store was set back; its records are taken as they are");
+            *watch = None;
+        }
         self.listed(&listing);
         let again = Instant::now() + LIST_EVERY;
         let watch = match watch {
@@ -137,10 +143,6 @@ impl Keeper {
 
     fn listed(&self, listing: &Listing) {
         let last = Arc::clone(&self.view.borrow());
-        // A member that lags behind cannot answer (reads are linearizable); a store that was set back can.
-        if listing.revision < last.revision {
-            tracing::warn!(was = %last.revision, is = %listing.revision, "the store was set back; its records are taken as they are");
-        }
         self.publish(View::of(&self.keys, listing, &last));
         self.contact.send_replace(Contact::Current { listed: SystemTime::now() });
     }

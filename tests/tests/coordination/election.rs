@@ -96,6 +96,7 @@ async fn a_candidate_that_waits_without_its_lease_does_not_lead() {
     let lease = active(&mut b.watch()).await;
     let second = stand(&store, candidate(&store, &b, "b"), 2).await;
     let third = stand(&store, candidate(&store, &c, "c"), 3).await;
+    let begin = Instant::now();
     store.revoke(lease).await.expect("a lease to revoke");
     let behind = async || match store.list(&keys().candidates()).await {
         Ok(listing) => {
@@ -107,6 +108,8 @@ async fn a_candidate_that_waits_without_its_lease_does_not_lead() {
         Err(error) => Err(error.to_string()),
     };
     eventually(SOON, "it stands again, at the end, under its new lease", behind).await;
+    // The session tells it within a second; by itself it would find out when it lists again, after five.
+    assert!(begin.elapsed().as_secs() < 4, "it did not notice the loss of its session: {:?}", begin.elapsed());
     leader.resign().await.expect("a leadership to resign");
     let successor = soon("the third one leads", third).await.expect("no panic").expect("a session that lives");
     assert!(!second.is_finished(), "two lead");

@@ -208,3 +208,19 @@ async fn a_session_renews_while_the_other_threads_are_busy() {
     assert_eq!(session.watch().state(), SessionState::Active { lease });
     assert!(session.watch().authority().is_valid());
 }
+
+#[tokio::test]
+async fn a_session_goes_on_when_one_member_of_three_freezes() {
+    let etcd = Etcd::start_three().await;
+    let store = store(&etcd);
+    let session = start_session(&store, "a", 1);
+    let mut watch = session.watch();
+    let lease = active(&mut watch).await;
+    // The one that leads: whichever the session uses, it is answered again only after an election.
+    let leader = etcd.leader().await;
+    etcd.pause(leader);
+    let left = timeout(LEASE * 2, watch.left(lease)).await;
+    assert!(left.is_err(), "two members are enough, but the session is {:?}", watch.state());
+    assert!(watch.authority().is_valid());
+    etcd.resume(leader);
+}
