@@ -2,6 +2,9 @@
 
 use std::{env, error::Error, fs, path::PathBuf};
 
+use prost::Message;
+use prost_types::FileDescriptorProto;
+
 const FILES: [&str; 9] =
     ["apply", "backfills", "cluster", "dead_letters", "definition", "event", "node", "peers", "pipelines"];
 
@@ -19,12 +22,24 @@ fn main() -> Result<(), Box<dyn Error>> {
     let mut compiler = protox::Compiler::new(["proto"])?;
     compiler.include_imports(true).include_source_info(true).open_files(files)?;
     let folder = PathBuf::from(env::var("OUT_DIR")?);
-    // Reflection serves these very bytes, comments included.
-    fs::write(folder.join("rosetta_v1.bin"), compiler.encode_file_descriptor_set())?;
+    let mut served = compiler.file_descriptor_set();
+    served.file.iter_mut().for_each(keep_comments);
+    fs::write(folder.join("rosetta_v1.bin"), served.encode_to_vec())?;
     let mut builder = tonic_prost_build::configure().skip_debug(WITHOUT_DEBUG).out_dir(folder);
     for message in AS_JSON {
         builder = builder.message_attribute(message, "#[derive(serde::Serialize)]");
     }
     builder.compile_fds(compiler.file_descriptor_set())?;
     Ok(())
+}
+
+/// Reflection serves our comments. Where in a file each word stands is of no use there, and would be most of what a
+/// process keeps in memory for it.
+fn keep_comments(file: &mut FileDescriptorProto) {
+    let is_ours = file.package().starts_with("rosetta.");
+    let Some(info) = file.source_code_info.as_mut().filter(|_| is_ours) else {
+        file.source_code_info = None;
+        return;
+    };
+    info.location.retain(|location| location.leading_comments.is_some() || location.trailing_comments.is_some());
 }
