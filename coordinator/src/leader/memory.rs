@@ -7,7 +7,7 @@ use rosetta_proto::{NodeId, PipelineName};
 use crate::{
     Moment,
     handover::{Compensation, LeaderStep, leader_step},
-    placement::{self, Action, Blocked, Inputs, Limits, Mode, Node, Pipeline, Presence, Unreachable, plan},
+    placement::{Action, Blocked, Inputs, Limits, Mode, Node, Pipeline, Presence, Unreachable, plan},
     records::{Assignment, EpochBlock, Handover, MoveReason, NodeRecord, Owner, PipelineRecord},
     store::Revision,
     view::{Recorded, View},
@@ -106,17 +106,6 @@ impl Memory {
         decision.due = decision.due.into_iter().chain(planned.due()).min();
         decision.take_plan(planned.actions, view);
         decision
-    }
-
-    /// The whole way to the best placement, as if nothing had been moved lately.
-    pub(super) fn rebalance(mut self, view: &View) -> Vec<Action> {
-        let now = placement::RESIDENCE + placement::JOINING;
-        self.observe(view, Moment::ZERO);
-        let nodes = self.nodes(view);
-        let pipeline = |recorded| self.pipeline(recorded, view.assignments.get(&recorded.record.name), now);
-        let pipelines = view.pipelines.values().map(|recorded| pipeline(&**recorded)).collect();
-        let vanished = self.presence.vanished();
-        plan(&Inputs { nodes, vanished, pipelines, mode: Mode::Rebalance, limits: Limits::NONE }, now).actions
     }
 
     fn observe(&mut self, view: &View, now: Moment) {

@@ -13,7 +13,7 @@ use crate::{
     election::Leadership,
     records::Keys,
     store::{Condition, Put, Revision, Store, StoreError, Txn},
-    view::{View, Views},
+    view::Views,
 };
 
 /// Deadlines and graces are looked at this often, when nothing else happens.
@@ -99,12 +99,6 @@ fn transaction(keys: &Keys, leadership: &Leadership, write: &Write) -> Txn {
             guarded.and(Condition::Modified(key.clone(), *expected)).delete(&key)
         }
     }
-}
-
-/// What a plan would do now, if every move were allowed at once: for a dry run. Knows nothing of residence.
-#[must_use]
-pub fn dry_run(view: &View) -> Vec<crate::placement::Action> {
-    Memory::default().rebalance(view)
 }
 
 #[cfg(test)]

@@ -10,6 +10,7 @@ use crate::{
     records::{Assignment, Desired, Incarnation, NodeRecord, PROTOCOL, PipelineRecord},
     session::Session,
     store::MemoryStore,
+    view::View,
 };
 
 struct Cluster {

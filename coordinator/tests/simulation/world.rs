@@ -169,7 +169,7 @@ impl World {
             Message::Timer(timer) => process.on_timer(timer, &mut io),
             Message::Watch(view) => process.on_view(view, &mut io),
             Message::Disconnected { pipeline, epoch } => process.on_disconnect(pipeline, epoch, &mut io),
-            Message::PeerDead { start } => process.leader.presence.confirm_dead(&start),
+            Message::PeerDead { start } => process.leader.confirm_dead(&start),
             Message::Reply(id, reply) => {
                 if let Some(purpose) = started.awaited.remove(&id) {
                     process.on_reply(purpose, reply, &mut io);
