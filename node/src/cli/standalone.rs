@@ -14,7 +14,7 @@ use tracing_subscriber::EnvFilter;
 use super::{fail, progress, status_file};
 use crate::{
     api::{Addresses, Listeners, serve},
-    config::{Definitions, Settings, load_definition_set},
+    config::{Definitions, Settings, load_with_message},
     pipeline::{PipelineError, job::Job},
     supervisor::{Ending, Fleet},
 };
@@ -47,7 +47,11 @@ enum LogFormat {
 }
 
 pub(super) async fn run(arguments: Arguments) -> ExitCode {
-    let jobs = match jobs(&arguments) {
+    let (definitions, message) = match load_with_message(&arguments.config) {
+        Ok(loaded) => loaded,
+        Err(error) => return fail(error),
+    };
+    let jobs = match jobs(&definitions, &arguments) {
         Ok(jobs) => jobs,
         Err(error) => return fail(error),
     };
@@ -57,10 +61,6 @@ pub(super) async fn run(arguments: Arguments) -> ExitCode {
     if let Err(error) = listen_for_signals(cancel.clone()) {
         return fail(format!("cannot listen for signals: {error}"));
     }
-    let definitions = match load_definition_set(&arguments.config) {
-        Ok(definitions) => definitions,
-        Err(error) => return fail(error),
-    };
     let listeners = match arguments.addresses.listen().await {
         Ok(listeners) => listeners,
         Err(error) => return fail(error),
@@ -69,7 +69,7 @@ pub(super) async fn run(arguments: Arguments) -> ExitCode {
     let shown = tokio::spawn(display.run(statuses.clone()));
     let written = tokio::spawn(status_file::keep(arguments.data_dir.clone(), statuses.clone()));
     let fleet = Arc::new(Fleet::new(jobs));
-    let answering = tokio::spawn(answer(Arc::clone(&fleet), definitions, listeners, cancel.clone()));
+    let answering = tokio::spawn(answer(Arc::clone(&fleet), message, listeners, cancel.clone()));
     let mut running = std::pin::pin!(fleet.run(cancel.clone()));
     let endings = tokio::select! {
         endings = &mut running => endings,
@@ -95,15 +95,14 @@ async fn answer(fleet: Arc<Fleet>, definitions: DefinitionSet, listeners: Listen
     }
 }
 
-fn jobs(arguments: &Arguments) -> Result<Vec<Job>, String> {
-    let definitions = Definitions::load(&arguments.config).map_err(|error| error.to_string())?;
+fn jobs(definitions: &Definitions, arguments: &Arguments) -> Result<Vec<Job>, String> {
     let settings = Settings::from_env(&|name| std::env::var(name).ok()).map_err(|error| error.to_string())?;
     let folder = arguments.data_dir.display();
     std::fs::create_dir_all(&arguments.data_dir)
         .map_err(|error| format!("cannot make the data folder '{folder}': {error}"))?;
     let ownership = Arc::new(InProcess::default());
     let job = |definition| {
-        Job::new(&definitions, definition, &settings, Arc::clone(&ownership) as Arc<_>)
+        Job::new(definitions, definition, &settings, Arc::clone(&ownership) as Arc<_>)
             .map_err(|error: PipelineError| format!("pipeline {}: {error}", definition.name))
     };
     definitions.pipelines.iter().map(job).collect()

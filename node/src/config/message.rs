@@ -7,22 +7,21 @@ use toml::Spanned;
 
 use super::error::ConfigError;
 use super::raw::{Document, RawDestination, RawEntry, RawFile, RawPipeline, RawSource, Text};
-use super::{Lookup, read, validate};
+use super::{Definitions, Lookup, read, validate};
 
-/// Reads a file, with the process's environment, and checks it as [`super::Definitions::load`] does.
+/// Reads a file, with the process's environment, and checks it: what it defines, and the same as the message.
 ///
 /// # Errors
 /// The first problem, with its place in the file; or that the file cannot be read.
-pub fn load_definition_set(path: &Path) -> Result<v1::DefinitionSet, ConfigError> {
+pub fn load_with_message(path: &Path) -> Result<(Definitions, v1::DefinitionSet), ConfigError> {
     parse(&read(path)?, &|name| std::env::var(name).ok()).map_err(|error| error.in_file(path))
 }
 
-fn parse(text: &str, environment: Lookup<'_>) -> Result<v1::DefinitionSet, ConfigError> {
+fn parse(text: &str, environment: Lookup<'_>) -> Result<(Definitions, v1::DefinitionSet), ConfigError> {
     let document = Document { text, environment };
     let raw = document.parse()?;
-    // The cluster checks it again, but only here a problem has a line.
-    validate::definitions(&document, &raw)?;
-    document.set(&raw)
+    // A cluster checks it again, but only here a problem has a line.
+    Ok((validate::definitions(&document, &raw)?, document.set(&raw)?))
 }
 
 impl Document<'_> {
@@ -127,7 +126,7 @@ mod tests {
 
     #[test]
     fn every_key_has_its_field() {
-        let set = parse(FILE, &environment).unwrap();
+        let (_, set) = parse(FILE, &environment).unwrap();
         let text = serde_json::to_string(&(&set.sources, &set.destinations, &set.pipelines)).unwrap();
         let expected = r#"[[{"name":"shop","url":"postgres://u:a%2Fb@h/d"}],[{"name":"mirror","kind":"postgres","#
             .to_owned()

@@ -18,7 +18,7 @@ mod validate;
 pub use crate::table_name::{TableName, TableNameError};
 pub use environment::Lookup;
 pub use error::{ConfigError, Place};
-pub use message::load_definition_set;
+pub use message::load_with_message;
 pub use pattern::TablePatterns;
 pub use settings::Settings;
 

@@ -30,14 +30,15 @@ pub struct Wish {
     pub restarts: u64,
 }
 
-/// Why a pipeline does not run any more, although it was not asked to stop.
-type GaveUp = PipelineError;
-
 /// Runs one pipeline as it is wished, again and again with back-off while trying again can help, until it is cancelled.
 ///
 /// # Errors
 /// What trying again cannot help. It may be called anew when the wish has changed.
-async fn supervise(job: &Job, wish: &mut watch::Receiver<Wish>, cancel: &CancellationToken) -> Result<(), GaveUp> {
+async fn supervise(
+    job: &Job,
+    wish: &mut watch::Receiver<Wish>,
+    cancel: &CancellationToken,
+) -> Result<(), PipelineError> {
     let mut backoff = Backoff::default();
     while !cancel.is_cancelled() {
         if wish.borrow_and_update().is_paused {

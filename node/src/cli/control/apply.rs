@@ -52,7 +52,7 @@ struct Line {
 }
 
 pub(super) async fn run(arguments: Arguments) -> Result<String, ControlError> {
-    let set = config::load_definition_set(&arguments.file).map_err(|error| error.to_string())?;
+    let (_, set) = config::load_with_message(&arguments.file).map_err(|error| error.to_string())?;
     let (client, output) = (arguments.connection.client()?, arguments.connection.output);
     let request = ApplyRequest {
         request_id: String::new(),

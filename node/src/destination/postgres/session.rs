@@ -4,13 +4,12 @@ use crate::postgres::{Connection, PgError, PgUrl, Session};
 ///
 /// A commit need not wait for the disk, because the source is told only what the destination has flushed.
 /// Set operations find rows by key, whatever the statistics say: a generic plan, made once, must not scan.
+/// Large values cost much less to compress by LZ4 (measured: docs/BENCHMARKS.md), which the server may lack; a method
+/// that somebody chose stays.
 const SETTINGS: &str = "SET synchronous_commit = off; SET plan_cache_mode = force_generic_plan; SET jit = off; \
      SET enable_seqscan = off; SET enable_hashjoin = off; SET enable_mergejoin = off; SET enable_bitmapscan = off; \
-     SET idle_in_transaction_session_timeout = 0; SET lock_timeout = 0";
-
-/// Large values are compressed in a fifth of the time by LZ4, which the server may lack; a method that somebody chose
-/// stays.
-const FAST_COMPRESSION: &str = "SELECT set_config(name, 'lz4', false) FROM pg_settings \
+     SET idle_in_transaction_session_timeout = 0; SET lock_timeout = 0; \
+     SELECT pg_catalog.set_config(name, 'lz4', false) FROM pg_catalog.pg_settings \
      WHERE name = 'default_toast_compression' AND source = 'default' AND 'lz4' = ANY (enumvals)";
 
 /// The schemas in which functions and operators of the destination's own are looked for, such as those that
@@ -25,7 +24,6 @@ pub async fn open_session(url: &PgUrl, application_name: &str) -> Result<Connect
     let session = Session { search_path: SEARCH_PATH.to_owned(), ..Session::sql(application_name) };
     let mut connection = Connection::connect(url, &session).await?;
     connection.simple(SETTINGS).await?;
-    connection.simple(FAST_COMPRESSION).await?;
     if let Err(error) = connection.simple("SET session_replication_role = replica").await
         && error.code() != Some(crate::postgres::sqlstate::INSUFFICIENT_PRIVILEGE)
     {
