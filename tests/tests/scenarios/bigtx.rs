@@ -1,6 +1,6 @@
 //! Memory is bounded in bytes: neither a huge transaction nor many tables make it grow.
 
-use rosetta_tests::{DB, Pair, Rosetta, SOON, Table};
+use rosetta_tests::{DB, Pair, SOON, Table};
 
 const MEGABYTE: u64 = 1024 * 1024;
 
@@ -42,9 +42,7 @@ async fn a_hundred_tables_at_rest_need_less_than_40_mb() {
         execute format('create table t%s (id int primary key, v text)', i);
         execute format('insert into t%s select i, md5(i::text) from generate_series(1, 1000) i', i); end loop; end $$";
     pair.source.sql(DB, create).await;
-    // The pipeline is weighed, not the servers for calls and probes beside it (2 to 3 MB, once a process).
-    let off = [("ROSETTA_GRPC_ADDR", "off"), ("ROSETTA_HTTP_ADDR", "off")];
-    let rosetta = Rosetta::start_with(&pair.config(&["public.*"], ""), &pair.scratch.join("rosetta"), &off);
+    let rosetta = pair.rosetta("rosetta", &pair.config(&["public.*"], ""));
     let tables: Vec<Table> = (1..=100).map(|n| Table::same(&format!("public.t{n}"))).collect();
     pair.settle(&tables).await;
     for number in 1..=100 {
