@@ -16,6 +16,7 @@ pub mod api;
 pub mod catalog;
 pub mod check;
 pub mod cli;
+pub mod cluster;
 pub mod config;
 pub mod destination;
 pub mod pipeline;

@@ -1,0 +1,36 @@
+//! A node of a cluster (docs/CLUSTER.md): its session, its picture of the records, the pipelines that it owns, and the
+//! leader's work when it leads.
+
+mod local;
+
+use std::sync::Arc;
+
+use rosetta_coordinator::{
+    records::{Keys, NodeRecord, Owner},
+    session::SessionWatch,
+    store::Store,
+    view::Views,
+};
+
+use crate::catalog::Catalog;
+
+pub use local::{Local, LocalPipeline};
+
+/// What every part of a node works with.
+pub struct Node {
+    pub record: NodeRecord,
+    pub keys: Keys,
+    pub store: Arc<dyn Store>,
+    pub views: Views,
+    pub session: SessionWatch,
+    pub catalog: Catalog,
+    /// The pipelines that run here now.
+    pub local: Local,
+}
+
+impl Node {
+    /// This start of this node, as assignments name it.
+    pub fn owner(&self) -> Owner {
+        Owner { node: self.record.id.clone(), incarnation: self.record.incarnation }
+    }
+}
