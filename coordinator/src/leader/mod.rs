@@ -5,13 +5,16 @@ mod memory;
 
 use std::{sync::Arc, time::Duration};
 
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::{
+    sync::mpsc,
+    time::{Instant, sleep_until, timeout},
+};
 use tracing::{debug, info, warn};
 
 pub use self::memory::{Decision, Memory, Write};
 use crate::{
     election::Leadership,
-    records::Keys,
+    records::{Keys, Owner},
     store::{Condition, Put, Revision, Store, StoreError, Txn},
     view::Views,
 };
@@ -23,9 +26,16 @@ const SEEN_WITHIN: Duration = Duration::from_secs(1);
 /// After a failure of the store.
 const RETRY_AFTER: Duration = Duration::from_millis(250);
 
-/// Leads until `leadership` is over.
-pub async fn lead(store: Arc<dyn Store>, keys: &Keys, views: &Views, leadership: &Leadership) {
-    let led = work(&*store, keys, views, leadership);
+/// Leads until `leadership` is over. `found_dead` brings the starts of nodes whose processes are gone, as this node finds
+/// by its connections to them.
+pub async fn lead(
+    store: Arc<dyn Store>,
+    keys: &Keys,
+    views: &Views,
+    leadership: &Leadership,
+    found_dead: &mut mpsc::Receiver<Owner>,
+) {
+    let led = work(&*store, keys, views, leadership, found_dead);
     tokio::select! {
         biased;
         () = leadership.lost() => info!("another node leads"),
@@ -34,7 +44,13 @@ pub async fn lead(store: Arc<dyn Store>, keys: &Keys, views: &Views, leadership:
 }
 
 /// Never ends.
-async fn work(store: &dyn Store, keys: &Keys, views: &Views, leadership: &Leadership) {
+async fn work(
+    store: &dyn Store,
+    keys: &Keys,
+    views: &Views,
+    leadership: &Leadership,
+    found_dead: &mut mpsc::Receiver<Owner>,
+) {
     let began = Instant::now();
     let mut memory = Memory::default();
     let mut changes = views.subscribe();
@@ -56,6 +72,7 @@ async fn work(store: &dyn Store, keys: &Keys, views: &Views, leadership: &Leader
         }
         tokio::select! {
             changed = changes.changed() => if changed.is_err() { return },
+            Some(start) = found_dead.recv() => memory.confirm_dead(&start),
             () = sleep_until(wake) => {}
         }
         view = Arc::clone(&changes.borrow_and_update());

@@ -61,7 +61,10 @@ impl Cluster {
         let mut candidate = Candidate::new(Arc::clone(&store), self.keys.clone(), id.parse().unwrap(), session.watch());
         let leadership = candidate.win().await.unwrap();
         let (keys, views) = (self.keys.clone(), Views::start(Arc::clone(&store), self.keys.clone()));
-        tokio::spawn(async move { lead(store, &keys, &views, &leadership).await })
+        tokio::spawn(async move {
+            let (_finder, mut found_dead) = mpsc::channel(1);
+            lead(store, &keys, &views, &leadership, &mut found_dead).await;
+        })
     }
 
     async fn wait_for(&self, what: &str, is_so: impl Fn(&View) -> bool) -> Arc<View> {

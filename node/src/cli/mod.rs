@@ -2,7 +2,9 @@
 
 mod check;
 mod control;
+mod node;
 pub mod output;
+mod process;
 mod progress;
 mod secrets;
 mod standalone;
@@ -31,6 +33,8 @@ struct Cli {
 enum Command {
     /// Runs the pipelines of a file in this process, with nothing beside it.
     Standalone(standalone::Arguments),
+    /// Runs as a node of a cluster, with etcd and the config database.
+    Node(node::Arguments),
     /// Looks whether a file's servers are ready, and lists every problem with its remedy.
     Check(check::Arguments),
     /// Compares source and destination tables at one position and says where they differ.
@@ -48,6 +52,7 @@ pub async fn run() -> ExitCode {
     let cli = Cli::parse();
     match cli.command {
         Command::Standalone(arguments) => standalone::run(arguments).await,
+        Command::Node(arguments) => node::run(arguments).await,
         Command::Check(arguments) => check::run(arguments).await,
         Command::Verify(arguments) => verify::run(arguments).await,
         Command::Status(arguments) => status::run(&arguments).await,

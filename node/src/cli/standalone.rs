@@ -1,17 +1,17 @@
 use std::{path::PathBuf, process::ExitCode, sync::Arc, time::Duration};
 
-use clap::{Args, ValueEnum};
+use clap::Args;
 use rosetta_coordinator::InProcess;
 use rosetta_proto::v1::DefinitionSet;
-use tokio::{
-    signal::unix::{SignalKind, signal},
-    time::timeout,
-};
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info};
-use tracing_subscriber::EnvFilter;
 
-use super::{fail, progress, status_file};
+use super::{
+    fail,
+    process::{LogFormat, listen_for_signals, start_logging},
+    progress, status_file,
+};
 use crate::{
     api::{Addresses, Listeners, serve},
     config::{Definitions, Settings, load_with_message},
@@ -38,12 +38,6 @@ pub(super) struct Arguments {
     /// Seconds between two lines of progress; 0 for none. On a terminal progress is shown live instead.
     #[arg(long, value_name = "SECONDS", default_value_t = 10)]
     progress: u64,
-}
-
-#[derive(Debug, Clone, Copy, ValueEnum)]
-enum LogFormat {
-    Text,
-    Json,
 }
 
 pub(super) async fn run(arguments: Arguments) -> ExitCode {
@@ -106,30 +100,6 @@ fn jobs(definitions: &Definitions, arguments: &Arguments) -> Result<Vec<Job>, St
             .map_err(|error: PipelineError| format!("pipeline {}: {error}", definition.name))
     };
     definitions.pipelines.iter().map(job).collect()
-}
-
-fn start_logging(format: LogFormat, display: &progress::Display) {
-    let filter = EnvFilter::try_from_env("ROSETTA_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
-    let builder =
-        tracing_subscriber::fmt().with_env_filter(filter).with_target(false).with_writer(display.log_writer());
-    let is_terminal = std::io::IsTerminal::is_terminal(&std::io::stderr());
-    match format {
-        LogFormat::Text => builder.with_ansi(is_terminal).init(),
-        LogFormat::Json => builder.json().init(),
-    }
-}
-
-fn listen_for_signals(cancel: CancellationToken) -> std::io::Result<()> {
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    tokio::spawn(async move {
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
-        }
-        cancel.cancel();
-    });
-    Ok(())
 }
 
 /// Success when asked to stop; failure when no pipeline is left to run.

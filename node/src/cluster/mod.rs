@@ -1,7 +1,14 @@
 //! A node of a cluster (docs/CLUSTER.md): its session, its picture of the records, the pipelines that it owns, and the
 //! leader's work when it leads.
 
+mod epochs;
+mod history;
+mod leader;
 mod local;
+mod publish;
+mod readiness;
+mod run;
+mod runner;
 
 use std::sync::Arc;
 
@@ -15,6 +22,9 @@ use rosetta_coordinator::{
 use crate::catalog::Catalog;
 
 pub use local::{Local, LocalPipeline};
+pub use readiness::Readiness;
+pub use run::{NodeOptions, Running, start};
+pub use runner::Workshop;
 
 /// What every part of a node works with.
 pub struct Node {
@@ -26,6 +36,7 @@ pub struct Node {
     pub catalog: Catalog,
     /// The pipelines that run here now.
     pub local: Local,
+    pub readiness: Readiness,
 }
 
 impl Node {

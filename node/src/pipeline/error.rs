@@ -1,4 +1,5 @@
 use rosetta_coordinator::NotOwner;
+use rosetta_proto::Epoch;
 
 use crate::{
     destination::{DestinationError, postgres::checkpoint::TakeoverError},
@@ -30,8 +31,12 @@ pub enum PipelineError {
     Refused(String),
     #[error("needs_resync: {0}. The destination was left as it is; {RESYNC}")]
     NeedsResync(#[from] Discontinuity),
-    #[error("fenced: {0}")]
-    Fenced(String),
+    #[error("fenced: {reason}")]
+    Fenced {
+        reason: String,
+        /// The newest epoch that is known of; `NONE` where only that there is one is known.
+        newest: Epoch,
+    },
     #[error("{0}")]
     Internal(String),
 }
@@ -64,7 +69,7 @@ impl PipelineError {
             PipelineError::Intake(IntakeError::Misfit(MisfitError { .. }) | IntakeError::UnknownRelation(_)) => {
                 Severity::Permanent
             }
-            PipelineError::Destination { error: DestinationError::Fenced { .. } } | PipelineError::Fenced(_) => {
+            PipelineError::Destination { error: DestinationError::Fenced { .. } } | PipelineError::Fenced { .. } => {
                 Severity::Fenced
             }
             PipelineError::Destination { error: DestinationError::Postgres { source, .. } } => {
@@ -79,6 +84,16 @@ impl PipelineError {
             PipelineError::NeedsResync(_) => Severity::NeedsResync,
             PipelineError::Internal(_) => Severity::Transient,
         }
+    }
+
+    /// Another process has taken the pipeline over; its epoch is not known.
+    pub fn fenced(reason: String) -> PipelineError {
+        PipelineError::Fenced { reason, newest: Epoch::NONE }
+    }
+
+    /// The newest epoch that the error tells of.
+    pub fn newest_epoch(&self) -> Epoch {
+        if let PipelineError::Fenced { newest, .. } = self { *newest } else { Epoch::NONE }
     }
 
     /// An error of the source `server`.
@@ -110,7 +125,7 @@ impl From<CopyError> for PipelineError {
             CopyError::Source { server, error } => PipelineError::Source { server, error },
             CopyError::Destination { server, error } => PipelineError::destination(&server, error),
             CopyError::NotEmpty { .. } => PipelineError::Refused(error.to_string()),
-            CopyError::Fenced => PipelineError::Fenced(error.to_string()),
+            CopyError::Fenced => PipelineError::fenced(error.to_string()),
             CopyError::Task(_) => PipelineError::Internal(error.to_string()),
         }
     }
@@ -124,7 +139,7 @@ impl From<IntakeError> for PipelineError {
 
 impl From<NotOwner> for PipelineError {
     fn from(error: NotOwner) -> PipelineError {
-        PipelineError::Fenced(error.to_string())
+        PipelineError::Fenced { reason: error.to_string(), newest: error.newest }
     }
 }
 

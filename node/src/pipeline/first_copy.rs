@@ -165,7 +165,7 @@ async fn enter(
     let owned = checkpoint::set_phase(&mut destination.session, lane, claim.epoch, phase, position, timeline)
         .await
         .map_err(|error| PipelineError::destination(&destination.label(), error))?;
-    if owned { Ok(()) } else { Err(PipelineError::Fenced("another process has taken this pipeline over".to_owned())) }
+    if owned { Ok(()) } else { Err(PipelineError::fenced("another process has taken this pipeline over".to_owned())) }
 }
 
 async fn copy(

@@ -33,6 +33,13 @@ impl Prepared {
     pub(super) fn label(&self) -> String {
         label(&self.name, &self.url)
     }
+
+    /// Reads anew what another owner may have changed since.
+    pub(super) async fn refresh(&mut self, pipeline: &str) -> Result<(), PipelineError> {
+        let known = checkpoint::newest_epoch(&mut self.session, pipeline, &self.name).await;
+        self.known = known.map_err(|error| PipelineError::destination(&self.label(), error))?;
+        Ok(())
+    }
 }
 
 pub(super) async fn prepare_destination(

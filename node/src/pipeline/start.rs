@@ -1,4 +1,4 @@
-//! What happens before a pipeline streams: look, refuse or claim, make what is missing, copy.
+//! What happens before a pipeline streams: look and refuse, then claim, make what is missing, copy.
 
 use rosetta_proto::{Epoch, Lsn};
 
@@ -11,36 +11,56 @@ use super::{
     gaps,
     job::Job,
     open::{catalog, is_binary, open_lanes, start_stream},
-    prepared::prepare_destination,
+    prepared::{Prepared, prepare_destination},
     privileges,
     selection::{self, Problem, Selected, list_problems},
-    status::State,
 };
 use crate::{
     config::Publish,
     postgres::{Connection, PgError, Session, ident},
     schema::{self, PartitionTree, Table},
-    source::{filter, publication, slot},
+    source::{
+        filter, publication,
+        slot::{self, Slot},
+    },
 };
 
-/// Brings the pipeline to the point where its stream runs.
+/// A pipeline that can be taken over at once: its servers are reached, its tables read and checked. Nothing is claimed
+/// yet, so that another process may run it meanwhile.
+pub struct Ready {
+    source: Connection,
+    selected: Vec<Selected>,
+    prepared: Vec<Prepared>,
+}
+
+/// Gets ready; slots, positions and rows are left alone. Tables that the destinations lack are made.
 ///
 /// # Errors
-/// What is in the way; whatever can be checked is checked before anything is made at the source.
-pub async fn start(job: &Job) -> Result<Follow, PipelineError> {
-    job.status.update(|figures| figures.state = State::Starting);
+/// What is in the way; whatever can be checked is checked before anything is made.
+pub async fn prepare(job: &Job) -> Result<Ready, PipelineError> {
     let mut source = connect_source(job).await?;
     let selected = select_tables(job, &mut source).await?;
     privileges::check(job, &mut source, &selected).await?;
-    let found = slot::find(&mut source, &job.definition.slot)
-        .await
-        .map_err(|error| PipelineError::source(&job.source_label(), error))?;
-    check_slot(job, found.as_ref())?;
+    find_slot(job, &mut source).await?;
     let mut prepared = Vec::new();
     for destination in &job.destinations {
         if let Some(url) = &destination.url {
             prepared.push(prepare_destination(job, &mut source, destination, url, &selected).await?);
         }
+    }
+    Ok(Ready { source, selected, prepared })
+}
+
+/// Claims the pipeline and brings it to the point where its stream runs.
+///
+/// # Errors
+/// What is in the way; whatever can be checked is checked before anything is made at the source.
+pub async fn take_over(job: &Job, ready: Ready) -> Result<Follow, PipelineError> {
+    let Ready { mut source, selected, mut prepared } = ready;
+    // Since it got ready, the owner may have made the slot and moved the checkpoint.
+    let found = find_slot(job, &mut source).await?;
+    for destination in &mut prepared {
+        destination.refresh(&job.definition.name).await?;
     }
     check_unclaimed_slot(job, found.as_ref(), &prepared)?;
     let claim = claim(job, &mut source, &mut prepared).await?;
@@ -59,6 +79,14 @@ pub async fn start(job: &Job) -> Result<Follow, PipelineError> {
     source.close().await;
     let (workers, limits, status) = (job.definition.apply_workers, job.limits, std::sync::Arc::clone(&job.status));
     Ok(Follow { stream, lanes, workers, catalog, limits, status })
+}
+
+/// The pipeline's slot, if there is one; it must be of a kind that we can use.
+async fn find_slot(job: &Job, source: &mut Connection) -> Result<Option<Slot>, PipelineError> {
+    let found = slot::find(source, &job.definition.slot).await;
+    let found = found.map_err(|error| PipelineError::source(&job.source_label(), error))?;
+    check_slot(job, found.as_ref())?;
+    Ok(found)
 }
 
 /// The lag is known before the first commit: from where the destinations stand to the end of the source's log.

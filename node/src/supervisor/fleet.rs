@@ -115,7 +115,7 @@ async fn keep(
     cancel: CancellationToken,
     reports: mpsc::Sender<Report>,
 ) {
-    while let Err(error) = supervise(&job, &mut wish, &cancel).await {
+    while let Err(error) = supervise(&job, None, &mut wish, &cancel).await {
         // The receiver is there for as long as this task.
         let _ = reports.send(Report { index, gave_up: Some(error) }).await;
         tokio::select! {

@@ -3,6 +3,7 @@
 mod backoff;
 mod fleet;
 mod heartbeat;
+mod running;
 
 use tokio::{
     sync::watch,
@@ -13,14 +14,15 @@ use tracing::{error, info, warn};
 
 use crate::pipeline::{
     PipelineError, Severity,
-    follow::follow,
+    follow::{Follow, follow},
     job::Job,
-    start::start,
+    start::{Ready, prepare, take_over},
     status::{Figures, State},
 };
 use backoff::Backoff;
 
 pub use fleet::{Ending, Fleet, Member};
+pub use running::Running;
 
 /// What is wanted of a pipeline.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -31,11 +33,13 @@ pub struct Wish {
 }
 
 /// Runs one pipeline as it is wished, again and again with back-off while trying again can help, until it is cancelled.
+/// The first time with what is `ready`, if anything.
 ///
 /// # Errors
 /// What trying again cannot help. It may be called anew when the wish has changed.
 async fn supervise(
     job: &Job,
+    mut ready: Option<Ready>,
     wish: &mut watch::Receiver<Wish>,
     cancel: &CancellationToken,
 ) -> Result<(), PipelineError> {
@@ -48,7 +52,7 @@ async fn supervise(
         }
         let began = Instant::now();
         let before = job.status.figures();
-        let Err(error) = run_until_wished_otherwise(job, wish, cancel).await else {
+        let Err(error) = run_until_wished_otherwise(job, ready.take(), wish, cancel).await else {
             backoff.reset();
             continue;
         };
@@ -87,11 +91,12 @@ async fn pause(job: &Job, wish: &mut watch::Receiver<Wish>, cancel: &Cancellatio
 /// Runs it once. Whatever ends it from outside does so gently: there are batches to bring home and sessions to end.
 async fn run_until_wished_otherwise(
     job: &Job,
+    ready: Option<Ready>,
     wish: &mut watch::Receiver<Wish>,
     cancel: &CancellationToken,
 ) -> Result<(), PipelineError> {
     let stop = cancel.child_token();
-    let mut running = std::pin::pin!(start_and_follow(job, stop.clone()));
+    let mut running = std::pin::pin!(start_and_follow(job, ready, stop.clone()));
     tokio::select! {
         biased;
         result = &mut running => return result,
@@ -120,11 +125,20 @@ fn has_progressed(before: &Figures, now: &Figures) -> bool {
     now.streams > before.streams || now.changes > before.changes || now.tables_copied > before.tables_copied
 }
 
-async fn start_and_follow(job: &Job, cancel: CancellationToken) -> Result<(), PipelineError> {
+async fn start(job: &Job, ready: Option<Ready>) -> Result<Follow, PipelineError> {
+    job.status.update(|figures| figures.state = State::Starting);
+    let ready = match ready {
+        Some(ready) => ready,
+        None => prepare(job).await?,
+    };
+    take_over(job, ready).await
+}
+
+async fn start_and_follow(job: &Job, ready: Option<Ready>, cancel: CancellationToken) -> Result<(), PipelineError> {
     let following = tokio::select! {
         biased;
         () = cancel.cancelled() => return Ok(()),
-        started = Box::pin(start(job)) => started?,
+        started = Box::pin(start(job, ready)) => started?,
     };
     job.status.update(|figures| {
         figures.state = State::Running;

@@ -1,0 +1,105 @@
+//! The life of a node: everything is started here, and ended in the order that loses nothing.
+
+use std::{sync::Arc, time::Duration};
+
+use rosetta_coordinator::{
+    records::{Incarnation, Keys, NodeRecord, Owner, PROTOCOL},
+    session::{Session, SessionEnded},
+    store::{EtcdOptions, EtcdStore, Store},
+    view::Views,
+};
+use rosetta_proto::NodeId;
+use tokio::{sync::mpsc, task::JoinSet, time::timeout};
+use tokio_util::sync::CancellationToken;
+use tracing::info;
+
+use super::{Local, Node, Readiness, Workshop, history, leader, readiness, runner};
+use crate::{
+    catalog::{Catalog, Recorder},
+    config::Settings,
+    secret::Keyring,
+};
+
+/// For all pipelines to come to the end of a transaction.
+const PIPELINES_STOPPED_WITHIN: Duration = Duration::from_millis(1900);
+/// Nodes that are found dead at once, at most; one that does not fit is found by its lease.
+const FOUND_DEAD: usize = 64;
+
+/// What a node is started with.
+pub struct NodeOptions {
+    pub cluster: String,
+    pub id: NodeId,
+    /// Where peers and clients reach its gRPC, `host:port`.
+    pub address: String,
+    pub etcd: EtcdOptions,
+    pub catalog: Catalog,
+    pub settings: Settings,
+    pub keys: Arc<Keyring>,
+}
+
+/// A node that runs.
+pub struct Running {
+    pub node: Arc<Node>,
+    session: Session,
+    runner: JoinSet<()>,
+    stop_runner: CancellationToken,
+    // Aborted on drop.
+    _others: JoinSet<()>,
+}
+
+/// Starts a node. It registers itself, takes what it is given, and stands for leader, whatever is away at first.
+///
+/// # Errors
+/// The system gives no thread for the session.
+pub fn start(options: NodeOptions) -> std::io::Result<Running> {
+    let store: Arc<dyn Store> = Arc::new(EtcdStore::new(options.etcd));
+    let keys = Keys::new(&options.cluster);
+    let record = record(&options.id, &options.address);
+    info!(node = %record.id, incarnation = %record.incarnation, cluster = options.cluster, "starting");
+    let session = Session::start(&*store, &keys, record.clone())?;
+    let views = Views::start(Arc::clone(&store), keys.clone());
+    let check_interval = options.settings.check_interval;
+    let (local, readiness) = (Local::default(), Readiness::default());
+    let (watch, catalog) = (session.watch(), options.catalog.clone());
+    let node = Arc::new(Node { record, keys, store, views, session: watch, catalog, local, readiness });
+    let workshop = Arc::new(Workshop { settings: options.settings, keys: options.keys });
+    let (_finder, found_dead) = mpsc::channel::<Owner>(FOUND_DEAD);
+    let stop_runner = CancellationToken::new();
+    let mut running = JoinSet::new();
+    running.spawn(runner::run(Arc::clone(&node), workshop, stop_runner.clone()));
+    let mut others = JoinSet::new();
+    others.spawn(leader::stand(Arc::clone(&node), found_dead, check_interval));
+    others.spawn(history::keep(Arc::clone(&node), Recorder::start(options.catalog)));
+    let reached = Arc::clone(&node);
+    others.spawn(async move { readiness::reach_catalog(&reached).await });
+    Ok(Running { node, session, runner: running, stop_runner, _others: others })
+}
+
+fn record(id: &NodeId, address: &str) -> NodeRecord {
+    let since_epoch = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+    NodeRecord {
+        id: id.clone(),
+        incarnation: Incarnation(rand::random()),
+        address: address.to_owned(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        protocol: PROTOCOL,
+        capacity: 1.0,
+        started_at_ms: i64::try_from(since_epoch.as_millis()).unwrap_or(i64::MAX),
+    }
+}
+
+impl Running {
+    /// Waits until the node can go on no more; says why.
+    pub async fn ended(&mut self) -> SessionEnded {
+        self.node.session.clone().ended().await
+    }
+
+    /// Ends all pipelines gently and at once, then the session: other nodes take over what does not come back soon.
+    pub async fn stop(mut self) {
+        self.stop_runner.cancel();
+        let stopped = async { while self.runner.join_next().await.is_some() {} };
+        let _ = timeout(PIPELINES_STOPPED_WITHIN, stopped).await;
+        self.runner.shutdown().await;
+        self.session.stop().await;
+    }
+}
