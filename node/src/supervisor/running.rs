@@ -27,7 +27,8 @@ impl Running {
         let (wish, mut wishes) = watch::channel(Wish::default());
         let cancel = CancellationToken::new();
         let stop = cancel.clone();
-        let span = info_span!("pipeline", pipeline = job.definition.name);
+        // Whoever starts it may be within a span of the same name.
+        let span = info_span!(parent: None, "pipeline", pipeline = job.definition.name);
         let mut task = JoinSet::new();
         task.spawn(async move { supervise(&job, ready, &mut wishes, &stop).await }.instrument(span));
         Running { cancel, task, _wish: wish }
