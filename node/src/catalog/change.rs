@@ -7,7 +7,7 @@ use tokio_postgres::{Error, Transaction};
 
 use super::definition::{DefinitionSet, DestinationDefinition, PipelineDefinition, SourceDefinition};
 use super::plan::{Outcome, Plan, Write, plan};
-use super::{Catalog, CatalogError, Difference, Event, Kind, StoredPipeline, events, requests, snapshot};
+use super::{Catalog, CatalogError, Difference, Event, Kind, StoredPipeline, deletions, events, requests, snapshot};
 
 /// One change at a time, so that a set is checked against what it will stand beside.
 const LOCK: i64 = 0x526f_7365_7474_6102;
@@ -37,8 +37,11 @@ pub enum Command {
         pipeline: PipelineDefinition,
         expected_revision: u64,
     },
+    /// Ends a pipeline. What it has copied stays.
     Delete {
         name: String,
+        /// Leave its slot at the source and its position at the destinations, too.
+        keep_slot: bool,
     },
     SetDesired {
         name: String,
@@ -176,6 +179,7 @@ async fn write_row(transaction: &Transaction<'_>, write: &Write) -> Result<u64, 
             };
             transaction.execute(statement, &[name]).await
         }
+        Write::Forget { set } => deletions::write(transaction, set).await,
         Write::Insert { .. }
         | Write::Update { .. }
         | Write::Desired { .. }
@@ -188,6 +192,8 @@ async fn write_row(transaction: &Transaction<'_>, write: &Write) -> Result<u64, 
 async fn write_pipeline(transaction: &Transaction<'_>, write: &Write) -> Result<u64, Error> {
     match write {
         Write::Insert { pipeline, desired } => {
+            // Defined anew before it was forgotten: it goes on where it was.
+            deletions::done(transaction, &pipeline.name).await?;
             let statement = "insert into rosetta.pipelines (name, definition, status) values ($1, $2::text::jsonb, $3)";
             transaction.execute(statement, &[&pipeline.name, &definition_text(pipeline), &word(*desired)]).await
         }
@@ -209,7 +215,7 @@ async fn write_pipeline(transaction: &Transaction<'_>, write: &Write) -> Result<
             let statement = "update rosetta.pipelines set restarts = restarts + 1 where name = $1";
             transaction.execute(statement, &[name]).await
         }
-        Write::Source(_) | Write::Destination(_) | Write::Delete { .. } => Ok(0),
+        Write::Source(_) | Write::Destination(_) | Write::Delete { .. } | Write::Forget { .. } => Ok(0),
     }
 }
 
@@ -231,7 +237,13 @@ fn word(desired: Desired) -> &'static str {
 
 /// What the history says of the rows that were written.
 fn history(writes: &[Write], who: &str) -> Vec<(i64, Event)> {
-    let event = |write: &Write| match write {
+    let requested_by = (!who.is_empty()).then(|| who.to_owned());
+    let with_caller = |event: Event| Event { requested_by: requested_by.clone(), ..event };
+    writes.iter().filter_map(event_of).map(|event| (rand::random(), with_caller(event))).collect()
+}
+
+fn event_of(write: &Write) -> Option<Event> {
+    Some(match write {
         Write::Source(source) => Event::now("source_changed").with("source", &source.name),
         Write::Destination(destination) => Event::now("destination_changed").with("destination", &destination.name),
         Write::Insert { pipeline, .. } => Event::now("pipeline_created").of_pipeline(&pipeline.name),
@@ -243,8 +255,7 @@ fn history(writes: &[Write], who: &str) -> Vec<(i64, Event)> {
         Write::Restart { name } => Event::now("restart_requested").of_pipeline(name),
         Write::Delete { kind: Kind::Pipeline, name } => Event::now("pipeline_deleted").of_pipeline(name),
         Write::Delete { kind, name } => Event::now(&format!("{kind}_deleted")).with(&kind.to_string(), name),
-    };
-    let requested_by = (!who.is_empty()).then(|| who.to_owned());
-    let with_caller = |event: Event| Event { requested_by: requested_by.clone(), ..event };
-    writes.iter().map(|write| (rand::random(), with_caller(event(write)))).collect()
+        // Comes with a deletion.
+        Write::Forget { .. } => return None,
+    })
 }

@@ -6,10 +6,11 @@ use tokio_postgres::{Error, Transaction};
 /// Of no meaning; the same for every node, so that they wait for each other.
 const LOCK: i64 = 0x526f_7365_7474_6101;
 
-const STEPS: [(i32, &str, &str); 3] = [
+const STEPS: [(i32, &str, &str); 4] = [
     (1, "definitions", include_str!("migrations/0001_definitions.sql")),
     (2, "history", include_str!("migrations/0002_history.sql")),
     (3, "search_path", include_str!("migrations/0003_search_path.sql")),
+    (4, "deletions", include_str!("migrations/0004_deletions.sql")),
 ];
 
 /// Takes the steps that the database lacks, in one transaction. A database of a newer version is left as it is: nodes of

@@ -11,6 +11,7 @@
 mod change;
 mod connect;
 mod definition;
+mod deletions;
 mod difference;
 mod error;
 mod events;
@@ -29,6 +30,7 @@ mod validate;
 
 pub use change::{Answer, Caller, Command};
 pub use definition::{DefinitionSet, DestinationDefinition, PipelineDefinition, RouteDefinition, SourceDefinition};
+pub use deletions::Deletion;
 pub use difference::{Change, ChangeKind, Difference};
 pub use error::{CatalogError, Kind};
 pub use events::{Event, EventFilter, RecordedEvent};

@@ -39,6 +39,10 @@ pub(super) enum Write {
         kind: Kind,
         name: String,
     },
+    /// What a pipeline that is deleted has at its servers is to be taken away: the pipeline with all that it needs.
+    Forget {
+        set: DefinitionSet,
+    },
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -66,10 +70,11 @@ pub(super) fn plan(before: &Snapshot, command: &Command, keys: &Keyring) -> Resu
             create(before, &given, *paused, keys)
         }
         Command::Update { pipeline, expected_revision } => update(before, pipeline, *expected_revision),
-        Command::Delete { name } => {
+        Command::Delete { name, keep_slot } => {
             revision(before, name)?;
             let delete = Write::Delete { kind: Kind::Pipeline, name: name.clone() };
-            Ok(Plan { writes: vec![delete], outcome: Outcome::Deleted })
+            let forget = forget(before, name).filter(|_| !keep_slot);
+            Ok(Plan { writes: forget.into_iter().chain([delete]).collect(), outcome: Outcome::Deleted })
         }
         Command::SetDesired { name, desired } => {
             one(before, name, Write::Desired { name: name.clone(), desired: *desired })
@@ -87,6 +92,11 @@ pub(super) fn plan(before: &Snapshot, command: &Command, keys: &Keyring) -> Resu
             Ok(plan)
         }
     }
+}
+
+/// `None` for one that is not understood: where its slot is cannot be known.
+fn forget(before: &Snapshot, name: &str) -> Option<Write> {
+    before.pipelines.get(name).map(|stored| Write::Forget { set: before.set_of(&stored.definition) })
 }
 
 fn one(before: &Snapshot, name: &str, write: Write) -> Result<Plan, CatalogError> {
@@ -185,6 +195,9 @@ fn apply(before: &Snapshot, given: &DefinitionSet, prune: bool, keys: &Keyring) 
         writes.push(Write::Destination(sealed_destination(destination, keys)?));
     }
     for change in difference.changes.iter().filter(|change| change.change == ChangeKind::Deleted) {
+        if change.kind == Kind::Pipeline {
+            writes.extend(forget(before, &change.name));
+        }
         writes.push(Write::Delete { kind: change.kind, name: change.name.clone() });
     }
     Ok(Plan { writes, outcome: Outcome::Applied(difference) })

@@ -7,6 +7,7 @@ mod leader;
 mod local;
 mod publish;
 mod readiness;
+mod removal;
 mod run;
 mod runner;
 

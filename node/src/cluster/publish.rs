@@ -1,5 +1,7 @@
 //! Definitions, from the config database to etcd.
 
+use std::collections::BTreeSet;
+
 use rosetta_coordinator::{
     election::Leadership,
     records::{Keys, PipelineRecord},
@@ -34,14 +36,19 @@ struct Change {
 }
 
 /// Makes etcd's records those of the config database.
-pub(super) async fn publish(node: &Node, leadership: &Leadership) -> Result<(), PublishError> {
+/// `held_back` are not published now.
+pub(super) async fn publish(
+    node: &Node,
+    leadership: &Leadership,
+    held_back: &BTreeSet<PipelineName>,
+) -> Result<(), PublishError> {
     let snapshot = node.catalog.load().await?;
     for refused in &snapshot.refused {
         warn!("{} {} is left as it was published last: {}", refused.kind, refused.name, refused.reason);
     }
     let seen = timeout(SEEN_WITHIN, node.views.reached(leadership.created())).await;
     let view = seen.unwrap_or_else(|_| node.views.now());
-    for change in changes(&snapshot, &view) {
+    for change in changes(&snapshot, &view).into_iter().filter(|change| !held_back.contains(&change.pipeline)) {
         match node.store.txn(transaction(&node.keys, leadership, &change)).await {
             Ok(_) => info!("pipeline {} is published: {}", change.pipeline, describe(&change)),
             // Our picture was late, or this leadership is over: the next round knows.

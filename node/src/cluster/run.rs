@@ -58,7 +58,6 @@ pub fn start(options: NodeOptions) -> std::io::Result<Running> {
     info!(node = %record.id, incarnation = %record.incarnation, cluster = options.cluster, "starting");
     let session = Session::start(&*store, &keys, record.clone())?;
     let views = Views::start(Arc::clone(&store), keys.clone());
-    let check_interval = options.settings.check_interval;
     let (local, readiness) = (Local::default(), Readiness::default());
     let (watch, catalog) = (session.watch(), options.catalog.clone());
     let node = Arc::new(Node { record, keys, store, views, session: watch, catalog, local, readiness });
@@ -66,9 +65,9 @@ pub fn start(options: NodeOptions) -> std::io::Result<Running> {
     let (_finder, found_dead) = mpsc::channel::<Owner>(FOUND_DEAD);
     let stop_runner = CancellationToken::new();
     let mut running = JoinSet::new();
-    running.spawn(runner::run(Arc::clone(&node), workshop, stop_runner.clone()));
+    running.spawn(runner::run(Arc::clone(&node), Arc::clone(&workshop), stop_runner.clone()));
     let mut others = JoinSet::new();
-    others.spawn(leader::stand(Arc::clone(&node), found_dead, check_interval));
+    others.spawn(leader::stand(Arc::clone(&node), Arc::clone(&workshop), found_dead));
     others.spawn(history::keep(Arc::clone(&node), Recorder::start(options.catalog)));
     let reached = Arc::clone(&node);
     others.spawn(async move { readiness::reach_catalog(&reached).await });

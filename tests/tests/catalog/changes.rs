@@ -23,7 +23,7 @@ async fn eight_connections_migrate_at_once() {
     }
     assert_eq!(
         server.value(NAME, "select string_agg(version::text, ' ' order by version) from migrations").await,
-        "1 2 3"
+        "1 2 3 4"
     );
 }
 
@@ -159,7 +159,7 @@ async fn a_repeated_request_does_nothing_and_another_with_its_id_is_refused() {
     let first = catalog.change(&caller("a"), &restart).await.expect("restart");
     assert_eq!(catalog.change(&caller("a"), &restart).await.expect("repeated"), first);
     assert_eq!(stored(catalog.change(&caller("b"), &restart).await.expect("another")).restarts, 2);
-    let delete = Command::Delete { name: "orders".to_owned() };
+    let delete = Command::Delete { name: "orders".to_owned(), keep_slot: false };
     match catalog.change(&caller("a"), &delete).await {
         Err(CatalogError::Invalid { field, .. }) => assert_eq!(field, "request_id"),
         other => panic!("{other:?}"),
@@ -189,7 +189,37 @@ async fn a_row_that_is_not_understood_stops_no_other() {
     assert!(reasons[0].0 == "new" && reasons[0].1.contains("unknown field `later`"), "{reasons:?}");
     assert!(reasons[1].0 == "plain" && reasons[1].1.contains("rosetta secrets rotate"), "{reasons:?}");
     assert!(!format!("{snapshot:?}").contains("secret@"));
-    let delete = Command::Delete { name: "new".to_owned() };
+    let delete = Command::Delete { name: "new".to_owned(), keep_slot: false };
     catalog.change(&Caller::default(), &delete).await.expect("what is refused can be deleted");
     created(&catalog, "bills").await;
+}
+
+#[tokio::test]
+async fn what_a_deleted_pipeline_leaves_is_remembered_until_it_is_taken_away_or_wanted_again() {
+    let server = server().await;
+    let catalog = catalog(&server.url(NAME), OLD_KEY);
+    let delete = async |name: &str, keep_slot| {
+        let command = Command::Delete { name: name.to_owned(), keep_slot };
+        catalog.change(&Caller::default(), &command).await.expect("delete");
+    };
+    let left = async || -> Vec<String> {
+        catalog.deletions().await.expect("deletions").into_iter().map(|deletion| deletion.pipeline).collect()
+    };
+    created(&catalog, "kept").await;
+    delete("kept", true).await;
+    assert_eq!(left().await, [""; 0], "its slot is left on purpose");
+    created(&catalog, "orders").await;
+    delete("orders", false).await;
+    assert_eq!(left().await, ["orders"]);
+    let keys = Keyring::from_env(|name| (name == "ROSETTA_SECRET_KEY").then(|| OLD_KEY.to_owned())).expect("keys");
+    let definitions = catalog.deletions().await.expect("deletions")[0].open(&keys).expect("it opens");
+    assert_eq!(definitions.sources[0].url.expose(), source(PASSWORD).url);
+    created(&catalog, "orders").await;
+    assert_eq!(left().await, [""; 0], "what is wanted again is not taken away");
+    let pruned = DefinitionSet { sources: vec![source(PASSWORD)], ..DefinitionSet::default() };
+    catalog.apply(&Caller::default(), pruned, true, false).await.expect("prune");
+    assert_eq!(left().await, ["orders"]);
+    let deletion = catalog.deletions().await.expect("deletions").remove(0);
+    catalog.deleted(&deletion).await.expect("done");
+    assert_eq!(left().await, [""; 0]);
 }

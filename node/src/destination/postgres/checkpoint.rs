@@ -154,6 +154,22 @@ pub async fn newest_epoch(connection: &mut Connection, pipeline: &str, destinati
     Ok(epochs.into_iter().max().unwrap_or(Epoch::NONE))
 }
 
+/// Takes away what is kept of a pipeline at this destination. Its rows stay.
+///
+/// # Errors
+/// The destination's.
+pub async fn forget(connection: &mut Connection, pipeline: &str, destination: &str) -> Result<(), PgError> {
+    for table in ["copy_mark", "table_copy", "checkpoint"] {
+        let sql = format!("DELETE FROM rosetta.{table} WHERE pipeline = $1 AND destination = $2");
+        match connection.query(&sql, &[Some(pipeline), Some(destination)]).await {
+            // It never came as far as making the table, or its schema.
+            Err(error) if error.code() == Some(sqlstate::UNDEFINED_TABLE) => {}
+            result => drop(result?),
+        }
+    }
+    Ok(())
+}
+
 /// Who takes a pipeline over, and where.
 #[derive(Debug, Clone, Copy)]
 pub struct Takeover<'a> {
