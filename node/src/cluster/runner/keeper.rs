@@ -6,7 +6,7 @@ use rosetta_coordinator::{
     store::{Condition, Put, Revision, StoreError, Txn},
     view::{Contact, View},
 };
-use rosetta_proto::PipelineName;
+use rosetta_proto::{Epoch, PipelineName};
 use tokio::{
     sync::watch,
     time::{Instant, sleep_until},
@@ -33,6 +33,8 @@ use crate::{
 const STOPPED_WITHIN: Duration = Duration::from_millis(1800);
 /// After a failure of the store, or of getting ready.
 const RETRY_AFTER: Duration = Duration::from_millis(250);
+/// Between two times of taking a pipeline back.
+const TAKEN_BACK_EVERY: Duration = Duration::from_secs(10);
 /// A write was refused, and what was written instead was not seen yet: the records come by themselves before that.
 const LOOK_AGAIN_AFTER: Duration = Duration::from_secs(2);
 
@@ -46,6 +48,8 @@ pub(super) struct Keeper {
     epochs: Option<Arc<BlockEpochs>>,
     /// Our last write, until the picture has it.
     written: Option<Current>,
+    /// When it was last taken back from a process that had fenced it.
+    taken_back: Option<Instant>,
 }
 
 /// An assignment, and the write that made it.
@@ -61,7 +65,7 @@ type Again = Option<Instant>;
 impl Keeper {
     pub(super) fn new(name: PipelineName, node: Arc<Node>, workshop: Arc<Workshop>) -> Keeper {
         let status = Arc::new(Status::new(name.as_str()));
-        Keeper { name, node, workshop, activity: Activity::Idle, status, epochs: None, written: None }
+        Keeper { name, node, workshop, activity: Activity::Idle, status, epochs: None, written: None, taken_back: None }
     }
 
     /// Runs until `stop`, or until nobody is left to wake it.
@@ -160,11 +164,10 @@ impl Keeper {
         registration: Revision,
     ) -> Again {
         let version = Version::new(block, record);
-        if let Activity::GaveUp { version: of, fenced_by: Some(newest) } = &self.activity
-            && *of == version
+        if let Activity::GaveUp { version: of, fenced_by: Some(newest) } = self.activity
+            && of == version
         {
-            let write = advance(&current.assignment, &self.node.owner(), *newest)?;
-            return self.write(write, current, registration).await;
+            return self.take_back(newest, current, registration).await;
         }
         if self.activity.is(version) {
             return None;
@@ -178,6 +181,17 @@ impl Keeper {
         };
         self.start(version, record, ready);
         None
+    }
+
+    /// Another process took it over, but the records say that it is ours: a start of ours from before, or a process that
+    /// the cluster does not know. With that one there is no end of taking back, so it goes slowly.
+    async fn take_back(&mut self, newest: Epoch, current: &Current, registration: Revision) -> Again {
+        if let Some(last) = self.taken_back.filter(|last| last.elapsed() < TAKEN_BACK_EVERY) {
+            return Some(last + TAKEN_BACK_EVERY);
+        }
+        self.taken_back = Some(Instant::now());
+        let write = advance(&current.assignment, &self.node.owner(), newest)?;
+        self.write(write, current, registration).await
     }
 
     fn start(&mut self, version: Version, record: &PipelineRecord, ready: Option<Ready>) {
