@@ -4,6 +4,7 @@ use std::{collections::BTreeMap, fmt, sync::Arc, time::Duration};
 
 use rosetta_proto::{NodeId, PipelineName};
 
+use super::{Report, reports::Reports};
 use crate::{
     Moment,
     handover::{Compensation, LeaderStep, leader_step},
@@ -23,7 +24,16 @@ pub struct Memory {
     /// When each pipeline's assignment became what it is.
     seen: BTreeMap<PipelineName, Seen>,
     unreachable: BTreeMap<PipelineName, Vec<Unreachable>>,
+    reports: Reports,
     is_balancing: bool,
+}
+
+/// What a leader is told beside the records.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Finding {
+    /// The process of this start of a node is gone. Its record may still be there.
+    Dead(Owner),
+    Fares(Report),
 }
 
 #[derive(Debug)]
@@ -72,9 +82,24 @@ pub enum Why {
 }
 
 impl Memory {
-    /// A peer found that this start of a node is gone.
-    pub fn confirm_dead(&mut self, start: &Owner) {
-        self.presence.confirm_dead(start);
+    /// Takes in what this node has found out by itself, or was told by others.
+    pub fn learn(&mut self, finding: &Finding, now: Moment) {
+        match finding {
+            Finding::Dead(start) => self.presence.confirm_dead(start),
+            Finding::Fares(report) => {
+                if let Some(node) = self.reports.take(report, now) {
+                    self.avoid(&report.pipeline, node, now);
+                }
+            }
+        }
+    }
+
+    /// A node that cannot have the pipeline is not asked again for a while.
+    fn avoid(&mut self, pipeline: &PipelineName, node: NodeId, now: Moment) {
+        let reports = self.unreachable.entry(pipeline.clone()).or_default();
+        if !reports.iter().any(|report| report.node == node) {
+            reports.push(Unreachable { node, since: now });
+        }
     }
 
     /// What to do about the records at `now`.
@@ -114,6 +139,7 @@ impl Memory {
         let live = view.nodes.iter().map(|(id, node)| (id, node.record.incarnation, intent(id)));
         self.presence.observe(live, owners, now);
         self.seen.retain(|name, _| view.assignments.contains_key(name));
+        self.reports.retain(|name| view.pipelines.contains_key(name));
         for (name, current) in &view.assignments {
             self.notice(name, &current.record, now);
         }
@@ -152,10 +178,7 @@ impl Memory {
             && matches!(why, Compensation::PrepareTimedOut | Compensation::TakeOverTimedOut)
             && let Some(handover) = &assignment.handover
         {
-            let reports = self.unreachable.entry(assignment.pipeline.clone()).or_default();
-            if !reports.iter().any(|report| report.node == handover.next.node) {
-                reports.push(Unreachable { node: handover.next.node.clone(), since: now });
-            }
+            self.avoid(&assignment.pipeline, handover.next.node.clone(), now);
         }
         step
     }
@@ -180,9 +203,12 @@ impl Memory {
     ) -> Pipeline {
         let name = &recorded.record.name;
         let assigned_at = self.seen.get(name).map_or(now, |seen| seen.assigned_at);
+        let cut_off = assignment.and_then(|current| self.reports.cut_off(name, &current.record.owner.node));
         let assignment = assignment.map(|assignment| assignment.record.clone());
         let mut pipeline = Pipeline::new(&recorded.record, assignment, assigned_at);
+        pipeline.weight = self.reports.weight(name);
         pipeline.unreachable = self.unreachable.get(name).cloned().unwrap_or_default();
+        pipeline.unreachable.extend(cut_off);
         pipeline
     }
 }

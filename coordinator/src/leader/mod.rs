@@ -2,6 +2,7 @@
 //! that it still leads, and that the record is the one it decided from; so it may be late or wrong, but never harmful.
 
 mod memory;
+mod reports;
 
 use std::{sync::Arc, time::Duration};
 
@@ -11,10 +12,13 @@ use tokio::{
 };
 use tracing::{debug, info, warn};
 
-pub use self::memory::{Decision, Memory, Write};
+pub use self::{
+    memory::{Decision, Finding, Memory, Write},
+    reports::Report,
+};
 use crate::{
     election::Leadership,
-    records::{Keys, Owner},
+    records::Keys,
     store::{Condition, Put, Revision, Store, StoreError, Txn},
     view::Views,
 };
@@ -26,16 +30,15 @@ const SEEN_WITHIN: Duration = Duration::from_secs(1);
 /// After a failure of the store.
 const RETRY_AFTER: Duration = Duration::from_millis(250);
 
-/// Leads until `leadership` is over. `found_dead` brings the starts of nodes whose processes are gone, as this node finds
-/// by its connections to them.
+/// Leads until `leadership` is over. `findings` brings what is known beside the records.
 pub async fn lead(
     store: Arc<dyn Store>,
     keys: &Keys,
     views: &Views,
     leadership: &Leadership,
-    found_dead: &mut mpsc::Receiver<Owner>,
+    findings: &mut mpsc::Receiver<Finding>,
 ) {
-    let led = work(&*store, keys, views, leadership, found_dead);
+    let led = work(&*store, keys, views, leadership, findings);
     tokio::select! {
         biased;
         () = leadership.lost() => info!("another node leads"),
@@ -49,7 +52,7 @@ async fn work(
     keys: &Keys,
     views: &Views,
     leadership: &Leadership,
-    found_dead: &mut mpsc::Receiver<Owner>,
+    findings: &mut mpsc::Receiver<Finding>,
 ) {
     let began = Instant::now();
     let mut memory = Memory::default();
@@ -72,7 +75,13 @@ async fn work(
         }
         tokio::select! {
             changed = changes.changed() => if changed.is_err() { return },
-            Some(start) = found_dead.recv() => memory.confirm_dead(&start),
+            Some(finding) = findings.recv() => {
+                memory.learn(&finding, began.elapsed());
+                // They come together, and need one decision.
+                while let Ok(finding) = findings.try_recv() {
+                    memory.learn(&finding, began.elapsed());
+                }
+            }
             () = sleep_until(wake) => {}
         }
         view = Arc::clone(&changes.borrow_and_update());

@@ -7,6 +7,7 @@ use rosetta_proto::{NodeId, PipelineName};
 use super::*;
 use crate::{
     election::Candidate,
+    placement::UNREACHABLE_AFTER,
     records::{Assignment, Desired, Incarnation, NodeRecord, PROTOCOL, PipelineRecord},
     session::Session,
     store::MemoryStore,
@@ -62,8 +63,8 @@ impl Cluster {
         let leadership = candidate.win().await.unwrap();
         let (keys, views) = (self.keys.clone(), Views::start(Arc::clone(&store), self.keys.clone()));
         tokio::spawn(async move {
-            let (_finder, mut found_dead) = mpsc::channel(1);
-            lead(store, &keys, &views, &leadership, &mut found_dead).await;
+            let (_finder, mut findings) = mpsc::channel(1);
+            lead(store, &keys, &views, &leadership, &mut findings).await;
         })
     }
 
@@ -153,4 +154,28 @@ async fn a_node_that_joins_is_offered_its_share_and_no_more() {
     // Nobody gets ready, since no node runs here: after the deadline all stay where they are.
     let view = cluster.wait_for("the moves are given up", |view| view.nodes.len() == 2 && moving(view) == 0).await;
     assert_eq!(owners(&view).len(), 1);
+}
+
+#[tokio::test]
+async fn a_pipeline_whose_owner_cannot_reach_its_servers_is_offered_to_another_node() {
+    let cluster = Cluster::new();
+    let (_a, _b) = (cluster.node("a", 1), cluster.node("b", 2));
+    cluster.wait_for("two nodes", |view| view.nodes.len() == 2).await;
+    cluster.define(1).await;
+    let leader = cluster.lead("a", &_a).await;
+    let view = cluster.wait_for("it is assigned", |view| view.assignments.len() == 1).await;
+    leader.abort();
+    let (name, owned) = view.assignments.first_key_value().unwrap();
+    let owner = owned.record.owner.node.clone();
+    let report =
+        |is_cut_off| Finding::Fares(Report { pipeline: name.clone(), node: owner.clone(), bytes: 0, is_cut_off });
+    let mut memory = Memory::default();
+    memory.learn(&report(true), Duration::ZERO);
+    let early = memory.decide(&view, UNREACHABLE_AFTER - Duration::from_secs(1));
+    assert_eq!(early.writes, [], "others had this for a moment, too");
+    memory.learn(&report(true), UNREACHABLE_AFTER);
+    let moves = memory.decide(&view, UNREACHABLE_AFTER).writes;
+    assert!(matches!(&moves[..], [Write::Put { assignment, .. }] if !is_settled(assignment)), "{moves:?}");
+    memory.learn(&report(false), UNREACHABLE_AFTER);
+    assert_eq!(memory.decide(&view, UNREACHABLE_AFTER).writes, [], "it reaches them again");
 }

@@ -1,10 +1,10 @@
 //! The leader within a process: the real one's memory and decisions, over this model's records.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use rosetta_coordinator::{
     Moment,
-    leader::{Memory, Write},
+    leader::{Finding, Memory, Write},
     records::{Assignment, Desired, NodeRecord, Owner, PROTOCOL, PipelineRecord},
     store::Revision,
     view::{Recorded, View},
@@ -38,7 +38,7 @@ fn pipeline_name(pipeline: usize) -> PipelineName {
 
 impl Leader {
     pub(crate) fn confirm_dead(&mut self, start: &Owner) {
-        self.0.confirm_dead(start);
+        self.0.learn(&Finding::Dead(start.clone()), Duration::ZERO);
     }
 
     pub(crate) fn decide(&mut self, snapshot: &Snapshot, now: Moment) -> Vec<Decision> {

@@ -5,8 +5,7 @@ use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use rosetta_coordinator::{
     election::{Candidate, Leadership},
-    leader,
-    records::Owner,
+    leader::{self, Finding},
 };
 use rosetta_proto::PipelineName;
 use tokio::{
@@ -29,8 +28,9 @@ use crate::{
 /// After a failure of the config database or of etcd.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 
-/// Stands for leader, and leads, until the session has ended. `found_dead` brings starts of nodes whose processes are gone.
-pub(super) async fn stand(node: Arc<Node>, workshop: Arc<Workshop>, mut found_dead: mpsc::Receiver<Owner>) {
+/// Stands for leader, and leads, until the session has ended. `findings` is what it
+/// then knows beside the records.
+pub(super) async fn stand(node: Arc<Node>, workshop: Arc<Workshop>, mut findings: mpsc::Receiver<Finding>) {
     let mut candidate =
         Candidate::new(Arc::clone(&node.store), node.keys.clone(), node.record.id.clone(), node.session.clone());
     while let Ok(leadership) = candidate.win().await {
@@ -44,7 +44,7 @@ pub(super) async fn stand(node: Arc<Node>, workshop: Arc<Workshop>, mut found_de
         };
         tokio::select! {
             biased;
-            () = leader::lead(Arc::clone(&node.store), &node.keys, &node.views, &leadership, &mut found_dead) => {}
+            () = leader::lead(Arc::clone(&node.store), &node.keys, &node.views, &leadership, &mut findings) => {}
             () = publisher.keep() => {}
         }
     }

@@ -3,7 +3,8 @@
 use std::{sync::Arc, time::Duration};
 
 use rosetta_coordinator::{
-    records::{Incarnation, Keys, NodeRecord, Owner, PROTOCOL},
+    leader::Finding,
+    records::{Incarnation, Keys, NodeRecord, PROTOCOL},
     session::{Session, SessionEnded},
     store::{EtcdOptions, EtcdStore, Store},
     view::Views,
@@ -22,8 +23,8 @@ use crate::{
 
 /// For all pipelines to come to the end of a transaction.
 const PIPELINES_STOPPED_WITHIN: Duration = Duration::from_millis(1900);
-/// Nodes that are found dead at once, at most; one that does not fit is found by its lease.
-const FOUND_DEAD: usize = 64;
+/// What may be found out before the leader looks at it; more has to wait.
+const FINDINGS: usize = 1024;
 
 /// What a node is started with.
 pub struct NodeOptions {
@@ -62,12 +63,12 @@ pub fn start(options: NodeOptions) -> std::io::Result<Running> {
     let (watch, catalog) = (session.watch(), options.catalog.clone());
     let node = Arc::new(Node { record, keys, store, views, session: watch, catalog, local, readiness });
     let workshop = Arc::new(Workshop { settings: options.settings, keys: options.keys });
-    let (_finder, found_dead) = mpsc::channel::<Owner>(FOUND_DEAD);
+    let (_finder, findings) = mpsc::channel::<Finding>(FINDINGS);
     let stop_runner = CancellationToken::new();
     let mut running = JoinSet::new();
     running.spawn(runner::run(Arc::clone(&node), Arc::clone(&workshop), stop_runner.clone()));
     let mut others = JoinSet::new();
-    others.spawn(leader::stand(Arc::clone(&node), Arc::clone(&workshop), found_dead));
+    others.spawn(leader::stand(Arc::clone(&node), Arc::clone(&workshop), findings));
     others.spawn(history::keep(Arc::clone(&node), Recorder::start(options.catalog)));
     let reached = Arc::clone(&node);
     others.spawn(async move { readiness::reach_catalog(&reached).await });
