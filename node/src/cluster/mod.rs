@@ -5,6 +5,7 @@ mod epochs;
 mod history;
 mod leader;
 mod local;
+mod peers;
 mod publish;
 mod readiness;
 mod removal;
@@ -23,6 +24,7 @@ use rosetta_coordinator::{
 use crate::catalog::Catalog;
 
 pub use local::{Local, LocalPipeline};
+pub use peers::{BEAT_EVERY, OTHER_INCARNATION};
 pub use readiness::Readiness;
 pub use run::{NodeOptions, Running, start};
 pub use runner::Workshop;
