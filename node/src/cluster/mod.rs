@@ -24,7 +24,7 @@ use rosetta_coordinator::{
 use crate::catalog::Catalog;
 
 pub use local::{Local, LocalPipeline};
-pub use peers::{BEAT_EVERY, OTHER_INCARNATION};
+pub use peers::{BEAT_EVERY, Held, OTHER_INCARNATION};
 pub use readiness::Readiness;
 pub use run::{NodeOptions, Running, start};
 pub use runner::Workshop;
@@ -40,6 +40,7 @@ pub struct Node {
     /// The pipelines that run here now.
     pub local: Local,
     pub readiness: Readiness,
+    pub held: Held,
 }
 
 impl Node {

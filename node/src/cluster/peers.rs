@@ -4,7 +4,12 @@
 //!                                                 -> connected: hold again; another incarnation answers: gone.
 //!                                                 -> anything else proves nothing: try again, slower.
 
-use std::{collections::HashMap, io, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeSet, HashMap},
+    io,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
 
 use rosetta_coordinator::records::{Incarnation, NodeRecord, Owner};
 use rosetta_proto::{
@@ -37,6 +42,29 @@ const REVOKE_AGAIN_AFTER: Duration = Duration::from_millis(500);
 /// The reason in the error of a process that is not the one that was asked for.
 pub const OTHER_INCARNATION: &str = "OTHER_INCARNATION";
 
+/// The nodes that this one holds at this moment, by beats that come.
+#[derive(Default)]
+pub struct Held(Mutex<BTreeSet<NodeId>>);
+
+impl Held {
+    pub fn all(&self) -> BTreeSet<NodeId> {
+        self.locked().clone()
+    }
+
+    fn set(&self, id: &NodeId, is_held: bool) {
+        let mut held = self.locked();
+        if is_held {
+            held.insert(id.clone());
+        } else {
+            held.remove(id);
+        }
+    }
+
+    fn locked(&self) -> MutexGuard<'_, BTreeSet<NodeId>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
 /// Holds every other node of the cluster, for ever. Starts of nodes that are found gone are sent to `found_dead`, and
 /// their leases are revoked.
 pub async fn watch_peers(node: Arc<Node>, found_dead: mpsc::Sender<Owner>) {
@@ -49,6 +77,7 @@ pub async fn watch_peers(node: Arc<Node>, found_dead: mpsc::Sender<Owner>) {
             let is_there = view.nodes.get(id).is_some_and(|recorded| recorded.record.incarnation == *incarnation);
             if !is_there {
                 hold.abort();
+                node.held.set(id, false);
             }
             is_there
         });
@@ -82,7 +111,9 @@ async fn hold(node: Arc<Node>, peer: NodeRecord, found_dead: mpsc::Sender<Owner>
     let mut was_held = false;
     let mut failures = 0;
     loop {
-        match attempt(&node, &peer).await {
+        let end = attempt(&node, &peer).await;
+        node.held.set(&peer.id, false);
+        match end {
             End::Refused | End::Replaced if was_held => break,
             End::Refused | End::Replaced => failures += 1,
             End::Broken { had_beats, cause } => {
@@ -124,7 +155,10 @@ async fn attempt(node: &Node, peer: &NodeRecord) -> End {
     let mut had_beats = false;
     loop {
         match timeout(SILENT_AFTER, beats.message()).await {
-            Ok(Ok(Some(_))) => had_beats = true,
+            Ok(Ok(Some(_))) => {
+                had_beats = true;
+                node.held.set(&peer.id, true);
+            }
             Ok(Ok(None)) => return broken(had_beats, "it ended the stream".to_owned()),
             Ok(Err(status)) => return broken(had_beats, status.to_string()),
             Err(_) => return broken(had_beats, "no beat".to_owned()),

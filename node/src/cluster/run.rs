@@ -13,7 +13,7 @@ use tokio::{sync::mpsc, task::JoinSet, time::timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::info;
 
-use super::{Local, Node, Readiness, Workshop, history, leader, peers, readiness, runner};
+use super::{Held, Local, Node, Readiness, Workshop, history, leader, peers, readiness, runner};
 use crate::{
     catalog::{Catalog, Recorder},
     config::Settings,
@@ -58,9 +58,9 @@ pub fn start(options: NodeOptions) -> std::io::Result<Running> {
     info!(node = %record.id, incarnation = %record.incarnation, cluster = options.cluster, "starting");
     let session = Session::start(&*store, &keys, record.clone())?;
     let views = Views::start(Arc::clone(&store), keys.clone());
-    let (local, readiness) = (Local::default(), Readiness::default());
+    let (local, readiness, held) = (Local::default(), Readiness::default(), Held::default());
     let (watch, catalog) = (session.watch(), options.catalog.clone());
-    let node = Arc::new(Node { record, keys, store, views, session: watch, catalog, local, readiness });
+    let node = Arc::new(Node { record, keys, store, views, session: watch, catalog, local, readiness, held });
     let workshop = Arc::new(Workshop { settings: options.settings, keys: options.keys });
     let (finder, found_dead) = mpsc::channel::<Owner>(FOUND_DEAD);
     let stop_runner = CancellationToken::new();

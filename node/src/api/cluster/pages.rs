@@ -34,6 +34,13 @@ async fn health(State(api): State<Arc<Api>>) -> impl IntoResponse {
     let is_well = problems.is_empty() && !figures.iter().any(|(_, figures)| is_in_trouble(figures));
     let (code, word) = verdict(is_well);
     let pipelines: Vec<_> = figures.iter().map(|(name, figures)| pipeline(name.as_str(), figures)).collect();
-    let body = json!({ "status": word, "node": api.node.record.id, "problems": problems, "pipelines": pipelines });
+    let held = api.node.held.all();
+    let body = json!({
+        "status": word,
+        "node": api.node.record.id,
+        "problems": problems,
+        "peers_held": held,
+        "pipelines": pipelines,
+    });
     answer(code, &body)
 }
