@@ -177,6 +177,11 @@ impl Keys {
         &self.root
     }
 
+    /// The cluster's name.
+    pub fn cluster(&self) -> &str {
+        self.root.strip_prefix("/rosetta/").and_then(|name| name.strip_suffix('/')).unwrap_or_default()
+    }
+
     pub fn nodes(&self) -> String {
         format!("{}nodes/", self.root)
     }
@@ -208,6 +213,11 @@ impl Keys {
 
     pub fn pipeline(&self, name: &PipelineName) -> String {
         format!("{}pipelines/{name}", self.root)
+    }
+
+    /// What was answered to a request that changed something, under a lease of its own.
+    pub fn request(&self, id: &str) -> String {
+        format!("{}requests/{id}", self.root)
     }
 
     pub fn assignments(&self) -> String {

@@ -105,7 +105,7 @@ impl Limits {
 
 impl Node {
     /// Whether it may be given a pipeline.
-    pub(super) fn is_eligible(&self) -> bool {
+    pub fn is_eligible(&self) -> bool {
         let NodeIntent { cordoned, draining } = self.intent;
         !cordoned && !draining && self.protocol >= PROTOCOL && self.capacity.is_finite() && self.capacity > 0.0
     }
@@ -136,7 +136,7 @@ impl Pipeline {
     }
 
     /// What it counts in balancing.
-    pub(super) fn effective_weight(&self) -> f64 {
+    pub fn effective_weight(&self) -> f64 {
         /// A paused pipeline only holds a record; not nothing, so that many are spread too.
         const PAUSED: f64 = 0.1;
         let is_sound = self.weight.is_finite() && self.weight > 0.0;

@@ -62,6 +62,11 @@ async fn bind(address: &str) -> io::Result<TcpListener> {
 }
 
 impl Listeners {
+    /// For one who has opened the sockets.
+    pub fn new(grpc: TcpListener, http: TcpListener) -> Listeners {
+        Listeners { grpc: Some(grpc), http: Some(http) }
+    }
+
     /// Where gRPC is answered, if anywhere.
     pub fn grpc_address(&self) -> Option<SocketAddr> {
         self.grpc.as_ref().and_then(|listener| listener.local_addr().ok())

@@ -6,8 +6,12 @@ use serde::{Deserialize, Serialize};
 use tokio_postgres::{Error, Transaction};
 
 use super::definition::{DefinitionSet, DestinationDefinition, PipelineDefinition, SourceDefinition};
-use super::plan::{Outcome, Plan, Write, plan};
-use super::{Catalog, CatalogError, Difference, Event, Kind, StoredPipeline, deletions, events, requests, snapshot};
+use super::plan::{Outcome, Plan, Write, create, plan};
+use super::{
+    Catalog, CatalogError, Difference, Event, Kind, StoredPipeline, deletions, events, record, requests, snapshot,
+    validate,
+};
+use crate::config::Definitions;
 
 /// One change at a time, so that a set is checked against what it will stand beside.
 const LOCK: i64 = 0x526f_7365_7474_6102;
@@ -104,6 +108,18 @@ impl Catalog {
             Answer::Applied(difference) => Ok(difference),
             Answer::Pipeline(_) | Answer::Deleted => Err(CatalogError::invalid("request_id", "it had another answer")),
         }
+    }
+
+    /// Whether a pipeline could be created, without creating it. `given` holds it and what is given of its servers; the
+    /// answer holds it alone with all of them, and their passwords.
+    ///
+    /// # Errors
+    /// As [`Command::Create`].
+    pub async fn try_create(&self, given: &DefinitionSet) -> Result<Definitions, CatalogError> {
+        let before = self.load().await?;
+        let keys = &self.shared.keys;
+        create(&before, given, false, keys)?;
+        validate(&record::open_set(&before.completed(given), keys)?)
     }
 
     async fn change_once(&self, caller: &Caller, command: &Command) -> Result<Answer, CatalogError> {

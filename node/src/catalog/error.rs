@@ -41,6 +41,9 @@ pub enum CatalogError {
     AlreadyExists { kind: Kind, name: String, remedy: &'static str },
     #[error("{kind} {name} does not exist")]
     NotFound { kind: Kind, name: String },
+    /// It is asked for what only a pipeline that is to run can do.
+    #[error("pipeline {name} is paused; resume it, and it starts anew")]
+    Paused { name: String },
     /// `field` is one of a definition's, such as `pipeline.destinations`; empty where it is not one field's.
     #[error("{reason}")]
     Invalid { field: String, reason: String },

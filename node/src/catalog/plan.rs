@@ -6,7 +6,7 @@ use rosetta_proto::NodeId;
 use super::definition::{DefinitionSet, DestinationDefinition, PipelineDefinition, SourceDefinition};
 use super::difference::{self, Change, ChangeKind, Difference};
 use super::record::open_set;
-use super::{CatalogError, Command, Kind, Refused, Snapshot, validate};
+use super::{CatalogError, Command, Kind, Refused, Snapshot, StoredPipeline, validate};
 use crate::postgres::PgUrl;
 use crate::secret::{Keyring, SecretError, open_url, seal_url};
 
@@ -80,7 +80,13 @@ pub(super) fn plan(before: &Snapshot, command: &Command, keys: &Keyring) -> Resu
             one(before, name, Write::Desired { name: name.clone(), desired: *desired })
         }
         Command::Pin { name, node } => one(before, name, Write::Pin { name: name.clone(), node: node.clone() }),
-        Command::Restart { name } => one(before, name, Write::Restart { name: name.clone() }),
+        Command::Restart { name } => {
+            let is_paused = |stored: &StoredPipeline| stored.desired == Desired::Pause;
+            if before.pipelines.get(name).is_some_and(is_paused) {
+                return Err(CatalogError::Paused { name: name.clone() });
+            }
+            one(before, name, Write::Restart { name: name.clone() })
+        }
         Command::Apply { set, prune, dry_run, expected_fingerprint } => {
             if expected_fingerprint.as_ref().is_some_and(|expected| *expected != before.fingerprint) {
                 return Err(CatalogError::StaleFingerprint);
@@ -114,7 +120,13 @@ fn known_revision(before: &Snapshot, name: &str) -> Option<u64> {
     stored.or_else(|| before.refused_revision(Kind::Pipeline, name))
 }
 
-fn create(before: &Snapshot, given: &DefinitionSet, paused: bool, keys: &Keyring) -> Result<Plan, CatalogError> {
+/// Defines what is given; what is there already must be the same.
+pub(super) fn create(
+    before: &Snapshot,
+    given: &DefinitionSet,
+    paused: bool,
+    keys: &Keyring,
+) -> Result<Plan, CatalogError> {
     let desired = if paused { Desired::Pause } else { Desired::Start };
     let mut writes = Vec::new();
     let mut names = Vec::new();

@@ -71,6 +71,18 @@ impl Snapshot {
         }
     }
 
+    /// What is given, with what is defined of the servers that its pipelines need and that are not given.
+    pub(super) fn completed(&self, given: &DefinitionSet) -> DefinitionSet {
+        let mut set = given.clone();
+        for needed in given.pipelines.iter().map(|pipeline| self.set_of(pipeline)) {
+            let is_new = |source: &SourceDefinition| !given.sources.iter().any(|other| other.name == source.name);
+            set.sources.extend(needed.sources.into_iter().filter(is_new));
+            let is_new = |one: &DestinationDefinition| !given.destinations.iter().any(|other| other.name == one.name);
+            set.destinations.extend(needed.destinations.into_iter().filter(is_new));
+        }
+        set
+    }
+
     /// All that is understood, as one set.
     pub fn set(&self) -> DefinitionSet {
         DefinitionSet {

@@ -4,6 +4,7 @@ use clap::Args;
 use rosetta_coordinator::{session::SessionEnded, store::EtcdOptions};
 use rosetta_proto::NodeId;
 use tokio_util::sync::CancellationToken;
+use tracing::{error, info};
 
 use super::{
     fail,
@@ -11,9 +12,9 @@ use super::{
     progress,
 };
 use crate::{
-    api::{Addresses, Listeners},
+    api::{Addresses, Listeners, serve_cluster},
     catalog::{Catalog, CatalogSettings},
-    cluster::{self, NodeOptions},
+    cluster::{self, Node, NodeOptions},
     config::Settings,
     secret::Keyring,
 };
@@ -66,6 +67,7 @@ pub(super) async fn run(arguments: Arguments) -> ExitCode {
         Ok(running) => running,
         Err(error) => return fail(format!("cannot start: {error}")),
     };
+    let answering = tokio::spawn(answer(Arc::clone(&running.node), listeners));
     let ended = tokio::select! {
         () = cancel.cancelled() => None,
         ended = running.ended() => Some(ended),
@@ -73,9 +75,24 @@ pub(super) async fn run(arguments: Arguments) -> ExitCode {
     match ended {
         None | Some(SessionEnded::Stopped) => {
             running.stop().await;
+            // Last: peers take a node that no longer listens for dead.
+            answering.abort();
             ExitCode::SUCCESS
         }
         Some(ended @ SessionEnded::Superseded { .. }) => fail(ended),
+    }
+}
+
+/// Pipelines run on when nobody can be answered any more.
+async fn answer(node: Arc<Node>, listeners: Listeners) {
+    if let Some(address) = listeners.grpc_address() {
+        info!("answering gRPC on {address}");
+    }
+    if let Some(address) = listeners.http_address() {
+        info!("answering HTTP on {address}");
+    }
+    if let Err(error) = serve_cluster(node, listeners, CancellationToken::new()).await {
+        error!("no calls are answered any more: {error}; start the process again");
     }
 }
 

@@ -39,12 +39,12 @@ impl Local {
         self.changes.subscribe()
     }
 
-    pub(super) fn put(&self, name: PipelineName, pipeline: LocalPipeline) {
+    pub fn put(&self, name: PipelineName, pipeline: LocalPipeline) {
         self.locked().insert(name, pipeline);
         self.changes.send_modify(|count| *count += 1);
     }
 
-    pub(super) fn remove(&self, name: &PipelineName) {
+    pub fn remove(&self, name: &PipelineName) {
         if self.locked().remove(name).is_some() {
             self.changes.send_modify(|count| *count += 1);
         }

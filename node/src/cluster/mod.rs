@@ -5,6 +5,7 @@ mod epochs;
 mod history;
 mod leader;
 mod local;
+mod peers;
 mod publish;
 mod readiness;
 mod removal;
@@ -23,6 +24,7 @@ use rosetta_coordinator::{
 use crate::catalog::Catalog;
 
 pub use local::{Local, LocalPipeline};
+pub use peers::{BEAT_EVERY, Held, OTHER_INCARNATION};
 pub use readiness::Readiness;
 pub use run::{NodeOptions, Running, start};
 pub use runner::Workshop;
@@ -38,6 +40,7 @@ pub struct Node {
     /// The pipelines that run here now.
     pub local: Local,
     pub readiness: Readiness,
+    pub held: Held,
 }
 
 impl Node {

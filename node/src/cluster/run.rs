@@ -14,7 +14,7 @@ use tokio::{sync::mpsc, task::JoinSet, time::timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::info;
 
-use super::{Local, Node, Readiness, Workshop, history, leader, readiness, runner};
+use super::{Held, Local, Node, Readiness, Workshop, history, leader, peers, readiness, runner};
 use crate::{
     catalog::{Catalog, Recorder},
     config::Settings,
@@ -59,17 +59,18 @@ pub fn start(options: NodeOptions) -> std::io::Result<Running> {
     info!(node = %record.id, incarnation = %record.incarnation, cluster = options.cluster, "starting");
     let session = Session::start(&*store, &keys, record.clone())?;
     let views = Views::start(Arc::clone(&store), keys.clone());
-    let (local, readiness) = (Local::default(), Readiness::default());
+    let (local, readiness, held) = (Local::default(), Readiness::default(), Held::default());
     let (watch, catalog) = (session.watch(), options.catalog.clone());
-    let node = Arc::new(Node { record, keys, store, views, session: watch, catalog, local, readiness });
+    let node = Arc::new(Node { record, keys, store, views, session: watch, catalog, local, readiness, held });
     let workshop = Arc::new(Workshop { settings: options.settings, keys: options.keys });
-    let (_finder, findings) = mpsc::channel::<Finding>(FINDINGS);
+    let (finder, findings) = mpsc::channel::<Finding>(FINDINGS);
     let stop_runner = CancellationToken::new();
     let mut running = JoinSet::new();
     running.spawn(runner::run(Arc::clone(&node), Arc::clone(&workshop), stop_runner.clone()));
     let mut others = JoinSet::new();
     others.spawn(leader::stand(Arc::clone(&node), Arc::clone(&workshop), findings));
     others.spawn(history::keep(Arc::clone(&node), Recorder::start(options.catalog)));
+    others.spawn(peers::watch_peers(Arc::clone(&node), finder));
     let reached = Arc::clone(&node);
     others.spawn(async move { readiness::reach_catalog(&reached).await });
     Ok(Running { node, session, runner: running, stop_runner, _others: others })

@@ -9,4 +9,4 @@ mod url;
 
 pub use error::SecretError;
 pub use keyring::{Keyring, Place, is_sealed, key_id};
-pub use url::{PasswordForm, open_url, password_forms, redacted_url, seal_url};
+pub use url::{PasswordForm, is_redacted, open_url, password_forms, redacted_url, seal_url};

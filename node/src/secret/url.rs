@@ -49,6 +49,11 @@ pub fn redacted_url(url: &str) -> String {
     }
 }
 
+/// Whether a password is the `***` of an answer.
+pub fn is_redacted(url: &str) -> bool {
+    passwords(url).into_iter().any(|(start, end)| url.get(start..end) == Some(HIDDEN))
+}
+
 /// How each password of a URL stands there.
 pub fn password_forms(url: &str) -> Vec<PasswordForm<'_>> {
     let form = |password| super::key_id(password).map_or(PasswordForm::Plain, PasswordForm::Sealed);

@@ -1,9 +1,11 @@
 //! The API over the pipelines of one process. Its definitions are a file's: they are shown, and changed there.
 
 mod cluster;
+mod http;
 mod pipelines;
 
 pub(super) use cluster::Cluster;
+pub(super) use http::pages;
 pub(super) use pipelines::Pipelines;
 
 use rosetta_proto::error_status;

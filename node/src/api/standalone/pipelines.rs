@@ -11,7 +11,7 @@ use tonic::{Code, Request, Response, Status};
 
 use super::{NODE, change_the_file};
 use crate::{
-    api::{convert, rate::Rate},
+    api::{convert, rate::Rate, refuse},
     secret::redacted_url,
     supervisor::{Fleet, Member},
 };
@@ -48,12 +48,9 @@ impl Pipelines {
     fn find(&self, name: &str) -> Result<&Member, Status> {
         if name.is_empty() {
             let message = "name is empty: name a pipeline";
-            return Err(error_status(Code::InvalidArgument, message, "name", ""));
+            return Err(refuse::field("name", message, "NAME_MISSING"));
         }
-        self.0.fleet.find(name).ok_or_else(|| {
-            let message = format!("there is no pipeline '{name}': see `rosetta status` for those that there are");
-            error_status(Code::NotFound, message, "name", "PIPELINE_NOT_FOUND")
-        })
+        self.0.fleet.find(name).ok_or_else(|| refuse::no_pipeline(name, "name"))
     }
 
     fn stored(&self, member: &Member) -> v1::StoredPipeline {
@@ -74,7 +71,7 @@ impl Pipelines {
             let name = &member.job.definition.name;
             if names.is_empty() || names.contains(name) {
                 let figures = member.job.status.figures();
-                let per_second = rate.observe(figures.changes, Instant::now());
+                let per_second = rate.observe(figures.rows_copied + figures.changes, Instant::now());
                 statuses.push(convert::status(name, NODE, &figures, per_second));
             }
         }
@@ -114,7 +111,7 @@ impl pipelines_server::Pipelines for Pipelines {
         let v1::ListPipelinesRequest { names, states, page_token, .. } = request.into_inner();
         if !page_token.is_empty() {
             let message = "page_token is none of this process's: leave it out";
-            return Err(error_status(Code::InvalidArgument, message, "page_token", ""));
+            return Err(refuse::field("page_token", message, "PAGE_TOKEN"));
         }
         let statuses = self.statuses(&names).into_iter();
         let wanted = statuses.filter(|status| states.is_empty() || states.contains(&status.state));
