@@ -30,6 +30,9 @@ readonly binary=target/image/rosetta
 again=false
 work=""
 
+# shellcheck source=scripts/throwaway.sh
+. scripts/throwaway.sh
+
 main() {
     local argument
     for argument in "$@"; do
@@ -164,17 +167,9 @@ slim() {
 # --------------------------------------------------------------------------------------------- rosetta
 
 place_binary() {
-    local built=${ROSETTA_BIN:-}
-    if [[ -z $built ]]; then
-        say "building rosetta (the first time takes minutes)"
-        scripts/install.sh
-        cargo build --release --bin rosetta
-        built=$(cargo metadata --no-deps --offline --format-version 1 |
-            sed 's/.*"target_directory":"\([^"]*\)".*/\1/')/release/rosetta
-    fi
-    [[ -x $built ]] || die "'$built' is not a program"
+    find_rosetta
     mkdir -p "$(dirname "$binary")"
-    cmp -s "$built" "$binary" || cp "$built" "$binary"
+    cmp -s "$rosetta" "$binary" || cp "$rosetta" "$binary"
 }
 
 write_settings() {
