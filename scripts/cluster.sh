@@ -11,6 +11,7 @@ usage: scripts/cluster.sh up [--nodes N] [--etcd N] [--sample]   starts it: 3 no
                           down                                   stops it, and removes everything
                           status                                 processes, nodes and pipelines
                           add                                    starts one more node
+                          running                                names of the nodes that run
                           stop|kill|start|restart NODE           as `node-1`; `kill` is kill -9
 
   --sample   applies scripts/sample/pipelines.toml: 20 pipelines
@@ -45,6 +46,7 @@ main() {
         down) down ;;
         status) read_ports && status ;;
         add) read_ports && add ;;
+        running) read_ports && running ;;
         stop | start | restart | kill)
             [[ $# == 1 ]] || die "$command needs a node, such as node-1"
             read_ports
@@ -214,6 +216,12 @@ add() {
 }
 
 node_names() { (cd "$work" && printf '%s\n' node-*/ | sed -n 's|^\(node-[0-9]*\)/$|\1|p' | sort -t- -k2n); }
+running() {
+    local name
+    for name in $(node_names); do
+        ! is_running "$name" || echo "$name"
+    done
+}
 endpoint() { sed 's|^\([0-9]*\) .*|http://127.0.0.1:\1|' "$work/$1/ports"; }
 
 # Every node's address, separated by commas: a command asks the next one when one does not answer.

@@ -58,7 +58,7 @@ main() {
 find_nodes() {
     if [[ -e $work/ports ]]; then
         kind=processes
-        mapfile -t nodes < <(cd "$work" && printf '%s\n' node-*.pid | sed 's/\.pid$//' | sort -t- -k2n)
+        mapfile -t nodes < <(scripts/cluster.sh running)
         # shellcheck source=/dev/null
         . "$work/ports"
         ! $recreate || die "--recreate is for containers; stop, replace the binary and start each node instead"
