@@ -205,7 +205,7 @@ end_load() {
     load_pid=""
     echo "pgbench: $(sed -n 's/^number of transactions actually processed: //p' "$load_log") transactions"
 }
-is_written() { [[ $(compose exec -T source psql -U postgres -d shop -Atc 'SELECT count(*) > 0 FROM store_1.audit WHERE what = 'sent'') == t ]]; }
+is_written() { [[ $(compose exec -T source psql -U postgres -d shop -Atc "SELECT count(*) > 0 FROM store_1.audit WHERE what = 'sent'") == t ]]; }
 
 work=$(mktemp -d "${TMPDIR:-/tmp}/rosetta-compose-test.XXXXXX")
 readonly work log=$work/log load_log=$work/load
