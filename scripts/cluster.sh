@@ -244,6 +244,15 @@ wait_for_nodes() {
 apply_sample() {
     say "rosetta apply --yes -f scripts/sample/pipelines.toml"
     "$rosetta" apply --yes -f scripts/sample/pipelines.toml | tail -n 1
+    wait_until "a pipeline" "$work/node-1.log" all_run
+    echo "all of them run"
+}
+
+# What it prints is what is in the way.
+all_run() {
+    local table
+    table=$("$rosetta" status) || return 1
+    ! awk 'NR > 1 && $2 != "running" { print $1, "is", $2; found = 1; exit } END { exit !found }' <<<"$table"
 }
 
 # ------------------------------------------------------------------------------------------ processes

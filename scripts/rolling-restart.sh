@@ -81,9 +81,9 @@ other_than() {
 
 # restart NODE: the whole way of one node. After a failure the node stays as it is, and the line says what to do.
 restart() {
-    local node=$1 now=$1 began=$EPOCHREALTIME drained restarted
-    rosetta drain "$node" --timeout "$drain_seconds" >/dev/null ||
-        die "$node was not emptied, and still runs; once the reason above is gone run this again, or: rosetta undrain $node"
+    local node=$1 now=$1 began=$EPOCHREALTIME drained restarted said
+    said=$(rosetta drain "$node" --timeout "$drain_seconds" 2>&1) ||
+        die "$node was not emptied, and still runs: ${said##*$'\n'}"
     drained=$EPOCHREALTIME
     "restart_$kind" "$node" || die "$node is drained and did not start; look at its log, start it, then: rosetta undrain $node"
     until_ready "$now" ||
