@@ -29,7 +29,8 @@ pub struct Publication {
 pub async fn ensure(source: &mut Connection, wanted: &Publication) -> Result<bool, PgError> {
     let Some(covered) = tables_of(source, &wanted.name).await? else {
         match source.simple(&create_sql(wanted)).await {
-            Err(error) if error.code() == Some("42710") => {
+            // Another pipeline of the source, of any process, was faster.
+            Err(error) if error.code().is_some_and(|code| sqlstate::DUPLICATE_DATABASE_OBJECT.contains(&code)) => {
                 return Box::pin(ensure(source, wanted)).await.map(|_| false);
             }
             result => return result.map(|_| true),

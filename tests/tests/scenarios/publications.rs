@@ -1,6 +1,6 @@
 //! Pipelines that share a source, and with it a publication, do not change what each other gets.
 
-use rosetta_tests::{DB, Pair, SOON, Table, oracle};
+use rosetta_tests::{DB, Pair, SOON, Table, eventually, oracle};
 
 /// Two pipelines, `main` and `second`; the second's tables go to schema `other`.
 fn two_pipelines(pair: &Pair, tables: &[&str], second: &str) -> String {
@@ -50,6 +50,25 @@ async fn inserts_only_stays_so_beside_a_pipeline_that_publishes_all() {
     settle_both(&pair, &tables).await;
     let kept = "select string_agg(id || v, ' ' order by id) from other.log";
     assert_eq!(pair.destination.value(DB, kept).await, "1a 2b 3d");
+}
+
+/// Pipelines of one source start at the same time, in several processes.
+#[tokio::test]
+async fn a_publication_that_another_process_makes_at_this_moment_is_taken() {
+    let pair = Pair::start().await;
+    pair.source.sql(DB, "create table mine (id int primary key); create table others (id int primary key)").await;
+    let other = pair.source.client(DB).await;
+    let make = "create publication rosetta_src for table others with (publish_via_partition_root = true)";
+    other.batch_execute(&format!("begin; {make}")).await.unwrap();
+    let rosetta = pair.rosetta("rosetta", &pair.config(&["public.mine"], ""));
+    eventually(SOON, "a pipeline that waits for the other's publication", async || {
+        let waiting = "select count(*) from pg_stat_activity where wait_event_type = 'Lock' and query ~ 'PUBLICATION'";
+        let count = pair.source.value(DB, waiting).await;
+        if count == "1" { Ok(()) } else { Err(rosetta.log()) }
+    })
+    .await;
+    other.batch_execute("commit; insert into mine values (1)").await.unwrap();
+    pair.settle(&Table::all(&["public.mine"])).await;
 }
 
 #[tokio::test]
