@@ -2,7 +2,7 @@
 
 use std::{
     path::{Path, PathBuf},
-    process::{ExitStatus, Stdio},
+    process::{Command, ExitStatus, Stdio},
     time::Duration,
 };
 
@@ -15,7 +15,7 @@ use crate::{
 
 const COMMAND_WITHIN: Duration = Duration::from_secs(120);
 
-/// A running `rosetta standalone`. Killed on drop; its log is shown when the test fails.
+/// A running `rosetta standalone` or `rosetta node`. Killed on drop; its log is shown when the test fails.
 pub struct Rosetta {
     process: Process,
     log: PathBuf,
@@ -53,6 +53,19 @@ impl Rosetta {
         let mut command = dies_with_us(binary(), None);
         command.arg("standalone").arg("--config").arg(&file).arg("--data-dir").arg(data_dir);
         command.envs(free_listeners()).envs(variables.iter().copied());
+        Rosetta::launch(command, log)
+    }
+
+    /// Starts a node of a cluster in `folder`, which is its working directory, too; the log lies beside it.
+    #[must_use]
+    pub fn node(folder: &Path, arguments: &[&str], variables: &[(String, String)]) -> Rosetta {
+        std::fs::create_dir_all(folder).unwrap_or_else(|e| panic!("create {}: {e}", folder.display()));
+        let mut command = dies_with_us(binary(), None);
+        command.arg("node").args(arguments).envs(variables.iter().cloned()).current_dir(folder);
+        Rosetta::launch(command, folder.with_extension("log"))
+    }
+
+    fn launch(mut command: Command, log: PathBuf) -> Rosetta {
         command.stdout(output_to(&log)).stderr(output_to(&log));
         Rosetta { process: Process::spawn("rosetta", &mut command), log }
     }
