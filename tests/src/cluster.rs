@@ -6,11 +6,13 @@
 //!     AuditLoad -> source;   destination -> Arrivals (who wrote what when) -> Verdict;   etcd -> Records (who owns what)
 
 mod arrivals;
+mod effort;
 mod figures;
 mod load;
 mod machine;
 mod node;
 mod records;
+mod takeover;
 mod verdict;
 mod way;
 mod world;
@@ -23,10 +25,12 @@ use std::{
 
 pub use self::{
     arrivals::{Arrivals, Spell, now_us},
+    effort::Effort,
     figures::Figures,
     load::{AuditLoad, Rate},
     node::Node,
     records::{Move, Moves, Records, Start},
+    takeover::Before,
     verdict::Verdict,
     way::{Cut, Way},
     world::{CATALOG, MIRROR, Pipeline, World},
@@ -94,6 +98,12 @@ impl Cluster {
         Cluster { world, records, nodes: Vec::new(), shape, scratch: Scratch::new(), _machine: machine }
     }
 
+    /// A second process with the id of a node, with its own folder and ports; it is the caller's to start.
+    #[must_use]
+    pub fn twin_of(&self, name: &str) -> Node {
+        Node::new(name, self.scratch.join(&format!("twin-of-{name}")), Way::direct(&self.world))
+    }
+
     /// Starts one more node; does not wait for it.
     pub async fn add_node(&mut self) -> &mut Node {
         let name = format!("n{}", self.nodes.len() + 1);
@@ -135,6 +145,14 @@ impl Cluster {
         eventually(WITHIN, "a node leads", async || self.records.leader().ok_or("none".to_owned())).await
     }
 
+    /// The running node with the most pipelines.
+    #[must_use]
+    pub fn busiest(&self) -> String {
+        let running = self.nodes.iter().filter(|node| node.runs());
+        let busiest = running.max_by_key(|node| self.records.owned_by(node.name()).len());
+        busiest.map(|node| node.name().to_owned()).expect("a node that runs")
+    }
+
     /// Some running node that is none of `not`.
     #[must_use]
     pub fn other_than(&self, not: &[&str]) -> String {
@@ -155,10 +173,24 @@ impl Cluster {
         answer.stdout
     }
 
+    /// The same, again and again until it succeeds: after an outage, say.
+    pub async fn tell_eventually(&self, arguments: &[&str]) {
+        eventually(WITHIN, &format!("rosetta {arguments:?} succeeds"), async || {
+            let answer = self.cli(arguments).await;
+            if answer.code == Some(0) { Ok(()) } else { Err(format!("{answer:?}")) }
+        })
+        .await;
+    }
+
     /// Defines all pipelines, by one `rosetta apply`.
     pub async fn apply(&self) {
+        self.apply_with("").await;
+    }
+
+    /// The same, and what `more` of a definitions file says.
+    pub async fn apply_with(&self, more: &str) {
         let file = self.scratch.join("pipelines.toml");
-        let text = self.world.definitions(self.nodes[0].way());
+        let text = self.world.definitions(self.nodes[0].way()) + more;
         std::fs::write(&file, text).unwrap_or_else(|e| panic!("write {}: {e}", file.display()));
         self.tell(&["apply", "-f", &file.display().to_string(), "--yes"]).await;
     }
@@ -190,7 +222,7 @@ impl Cluster {
         eventually(WITHIN, "nothing moves", async || {
             let runs: BTreeSet<&str> = self.nodes.iter().filter(|node| node.runs()).map(Node::name).collect();
             let owners = self.records.owners();
-            let is_owned = owners.len() == self.world.pipelines.len() && owners.values().all(|o| runs.contains(&**o));
+            let is_owned = owners.len() >= self.world.pipelines.len() && owners.values().all(|o| runs.contains(&**o));
             if is_owned && self.records.moving() == 0 { Ok(()) } else { Err(format!("{owners:?}")) }
         })
         .await;

@@ -8,6 +8,7 @@
 
 pub mod cluster;
 pub mod etcd;
+pub mod http;
 pub mod observer;
 pub mod oracle;
 pub mod pair;

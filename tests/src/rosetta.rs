@@ -166,16 +166,15 @@ pub async fn run(arguments: &[&str], variables: &[(&str, &str)]) -> Answer {
     }
 }
 
-/// $ROSETTA_BIN, else the binary of the same build as this test.
+/// $ROSETTA_BIN, else the binary of the same build as this program.
 fn binary() -> PathBuf {
     if let Some(path) = std::env::var_os("ROSETTA_BIN") {
         return PathBuf::from(path);
     }
-    let test = std::env::current_exe().expect("the path of this test");
-    let profile_folder = test.ancestors().nth(2).expect("a test lies in target/<profile>/deps");
-    let binary = profile_folder.join("rosetta");
-    assert!(binary.exists(), "{} is missing; build first: cargo build --bin rosetta", binary.display());
-    binary
+    let program = std::env::current_exe().expect("the path of this program");
+    // A program lies in target/<profile>, a test one folder below.
+    let beside = program.ancestors().skip(1).take(2).map(|folder| folder.join("rosetta")).find(|path| path.exists());
+    beside.unwrap_or_else(|| panic!("no rosetta beside {}; build first: cargo build --bin rosetta", program.display()))
 }
 
 /// Tests run side by side, so none may take the well-known ports.

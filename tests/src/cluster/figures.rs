@@ -37,6 +37,13 @@ impl Figures {
     }
 }
 
+impl Figures {
+    /// Takes down all times of another set.
+    pub fn add_all(&mut self, other: &Figures) {
+        self.us.extend(&other.us);
+    }
+}
+
 impl Extend<i64> for Figures {
     fn extend<I: IntoIterator<Item = i64>>(&mut self, times: I) {
         self.us.extend(times);

@@ -14,7 +14,8 @@ use tokio::{
     time::{MissedTickBehavior, interval},
 };
 
-use super::world::World;
+use super::{WITHIN, world::World};
+use crate::wait::eventually;
 
 /// How much is written.
 #[derive(Debug, Clone, Copy)]
@@ -64,6 +65,15 @@ impl AuditLoad {
     #[must_use]
     pub fn committed(&self) -> u64 {
         self.committed.load(Ordering::Relaxed)
+    }
+
+    /// Waits until `count` more transactions are committed: a length of time that is tied to events.
+    pub async fn goes_on(&self, count: u64) {
+        let target = self.committed() + count;
+        eventually(WITHIN, "the load goes on", async || {
+            if self.committed() >= target { Ok(()) } else { Err(format!("{} of {target}", self.committed())) }
+        })
+        .await;
     }
 
     /// Lets every writer finish its transaction. Answers how many were committed.
