@@ -4,9 +4,12 @@
 //!
 //! A fault is armed, then delivered when traffic meets it; `delivered` counts only what really happened.
 
+mod listener;
+mod pump;
+
 use std::{
-    io,
     net::SocketAddr,
+    path::Path,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, AtomicUsize, Ordering},
@@ -14,16 +17,11 @@ use std::{
 };
 
 use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
-    net::{
-        TcpListener, TcpStream,
-        tcp::{OwnedReadHalf, OwnedWriteHalf},
-    },
-    sync::watch,
+    sync::{Mutex as AsyncMutex, watch},
     task::JoinSet,
 };
 
-const CHUNK: usize = 64 * 1024;
+use self::listener::{Front, Listener};
 
 /// CommandComplete with the tag COMMIT: how a server says that a transaction is committed, however it was asked.
 const COMMIT_ANSWER: &[u8] = b"C\x00\x00\x00\x0bCOMMIT\x00";
@@ -49,9 +47,9 @@ pub enum Fault {
 
 pub struct Proxy {
     shared: Arc<Shared>,
-    address: SocketAddr,
-    /// Ends all connections when the proxy is dropped.
-    _tasks: JoinSet<()>,
+    front: Front,
+    /// Accepts, and holds all connections; empty while connections are refused.
+    tasks: AsyncMutex<JoinSet<()>>,
 }
 
 struct Shared {
@@ -67,8 +65,19 @@ struct Shared {
 impl Proxy {
     /// A proxy on a free port in front of 127.0.0.1:`port`.
     pub async fn start(port: u16) -> Proxy {
-        let listener = TcpListener::bind("127.0.0.1:0").await.expect("the proxy listens");
-        let address = listener.local_addr().expect("the proxy's address");
+        let (front, listener) = Listener::on_a_free_port().await;
+        Proxy::at(front, listener, port)
+    }
+
+    /// A proxy that is reached by the Unix socket `path`.
+    #[must_use]
+    pub fn start_unix(path: &Path, port: u16) -> Proxy {
+        let front = Front::Unix(path.to_owned());
+        let listener = Listener::unix(path);
+        Proxy::at(front, listener, port)
+    }
+
+    fn at(front: Front, listener: Listener, port: u16) -> Proxy {
         let shared = Arc::new(Shared {
             upstream: SocketAddr::from(([127, 0, 0, 1], port)),
             armed: Mutex::new(None),
@@ -79,19 +88,39 @@ impl Proxy {
             delivered: AtomicU64::new(0),
         });
         let mut tasks = JoinSet::new();
-        tasks.spawn(accept(listener, Arc::clone(&shared)));
-        Proxy { shared, address, _tasks: tasks }
+        tasks.spawn(pump::accept(listener, Arc::clone(&shared)));
+        Proxy { shared, front, tasks: AsyncMutex::new(tasks) }
     }
 
     #[must_use]
     pub fn url(&self, db: &str) -> String {
-        format!("postgres://postgres@{}/{db}", self.address)
+        format!("postgres://postgres@{}/{db}", self.address())
     }
 
-    /// Where clients of any protocol connect, `host:port`.
+    /// Where clients of any protocol connect: `host:port`, or the path of a Unix socket.
     #[must_use]
     pub fn address(&self) -> String {
-        self.address.to_string()
+        match &self.front {
+            Front::Tcp(address) => address.to_string(),
+            Front::Unix(path) => path.display().to_string(),
+        }
+    }
+
+    /// Closes all connections and refuses new ones, as the kernel does for a process that is gone.
+    pub async fn refuse(&self) {
+        if self.connections() > 0 {
+            self.shared.count();
+        }
+        self.tasks.lock().await.shutdown().await;
+    }
+
+    /// Takes connections again, after `refuse`.
+    pub async fn accept(&self) {
+        let mut tasks = self.tasks.lock().await;
+        if tasks.is_empty() {
+            let listener = Listener::again(&self.front).await;
+            tasks.spawn(pump::accept(listener, Arc::clone(&self.shared)));
+        }
     }
 
     /// Arms a fault; replaces one that has not been delivered yet.
@@ -182,96 +211,9 @@ impl Shared {
     }
 }
 
+/// What becomes of a chunk.
 enum Verdict {
     Forward,
     CutAfter(usize),
     HalfClose,
-}
-
-/// How a pump ended.
-enum End {
-    /// Its sender has finished: the receiver was told.
-    Finished,
-    /// The connection must be closed in both directions.
-    Close,
-}
-
-async fn accept(listener: TcpListener, shared: Arc<Shared>) {
-    let mut connections = JoinSet::new();
-    while let Ok((client, _)) = listener.accept().await {
-        connections.spawn(connection(client, Arc::clone(&shared)));
-        while connections.try_join_next().is_some() {}
-    }
-}
-
-async fn connection(client: TcpStream, shared: Arc<Shared>) {
-    let Ok(server) = TcpStream::connect(shared.upstream).await else { return };
-    let _ = (client.set_nodelay(true), server.set_nodelay(true));
-    shared.live.fetch_add(1, Ordering::SeqCst);
-    let (mut cut_all, mut frozen) = (shared.cut_all.subscribe(), shared.frozen.subscribe());
-    let (from_client, to_client) = client.into_split();
-    let (from_server, to_server) = server.into_split();
-    let up = pump(from_client, to_server, Direction::ToServer, &shared);
-    let down = pump(from_server, to_client, Direction::ToClient, &shared);
-    let mut pumps = std::pin::pin!(both(up, down));
-    tokio::select! {
-        _ = cut_all.changed() => {}
-        // The pumps are kept, and with them the open sockets.
-        _ = frozen.changed() => { let _ = cut_all.changed().await; }
-        () = pumps.as_mut() => {}
-    }
-    shared.live.fetch_sub(1, Ordering::SeqCst);
-}
-
-/// Runs both pumps until both have finished, or one wants the connection closed.
-async fn both(up: impl Future<Output = End>, down: impl Future<Output = End>) {
-    tokio::pin!(up, down);
-    let (mut up_open, mut down_open) = (true, true);
-    while up_open || down_open {
-        let end = tokio::select! {
-            end = &mut up, if up_open => { up_open = false; end }
-            end = &mut down, if down_open => { down_open = false; end }
-        };
-        match end {
-            End::Finished => {}
-            End::Close => return,
-        }
-    }
-}
-
-async fn pump(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, direction: Direction, shared: &Shared) -> End {
-    let mut stalled = shared.stalled.subscribe();
-    let mut buffer = vec![0; CHUNK];
-    loop {
-        let length = match from.read(&mut buffer).await {
-            Ok(0) => {
-                let _ = to.shutdown().await;
-                return End::Finished;
-            }
-            Ok(length) => length,
-            Err(_) => return End::Close,
-        };
-        if stalled.wait_for(|stalled| !stalled).await.is_err() {
-            return End::Close;
-        }
-        let chunk = &buffer[..length];
-        let passed = match shared.meet(direction, chunk) {
-            Verdict::Forward => to.write_all(chunk).await,
-            Verdict::CutAfter(bytes) => {
-                let _ = to.write_all(&chunk[..bytes]).await;
-                return End::Close;
-            }
-            Verdict::HalfClose => half_close(&mut from, &mut to, &mut buffer).await,
-        };
-        if passed.is_err() {
-            return End::Close;
-        }
-    }
-}
-
-/// The receiver sees the end of the stream; what the sender still sends disappears.
-async fn half_close(from: &mut OwnedReadHalf, to: &mut OwnedWriteHalf, buffer: &mut [u8]) -> io::Result<()> {
-    to.shutdown().await?;
-    while from.read(buffer).await? > 0 {}
-    Err(io::ErrorKind::ConnectionReset.into())
 }

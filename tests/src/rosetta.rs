@@ -2,7 +2,7 @@
 
 use std::{
     path::{Path, PathBuf},
-    process::{ExitStatus, Stdio},
+    process::{Command, ExitStatus, Stdio},
     time::Duration,
 };
 
@@ -15,7 +15,7 @@ use crate::{
 
 const COMMAND_WITHIN: Duration = Duration::from_secs(120);
 
-/// A running `rosetta standalone`. Killed on drop; its log is shown when the test fails.
+/// A running `rosetta standalone` or `rosetta node`. Killed on drop; its log is shown when the test fails.
 pub struct Rosetta {
     process: Process,
     log: PathBuf,
@@ -53,6 +53,19 @@ impl Rosetta {
         let mut command = dies_with_us(binary(), None);
         command.arg("standalone").arg("--config").arg(&file).arg("--data-dir").arg(data_dir);
         command.envs(free_listeners()).envs(variables.iter().copied());
+        Rosetta::launch(command, log)
+    }
+
+    /// Starts a node of a cluster in `folder`, which is its working directory, too; the log lies beside it.
+    #[must_use]
+    pub fn node(folder: &Path, arguments: &[&str], variables: &[(String, String)]) -> Rosetta {
+        std::fs::create_dir_all(folder).unwrap_or_else(|e| panic!("create {}: {e}", folder.display()));
+        let mut command = dies_with_us(binary(), None);
+        command.arg("node").args(arguments).envs(variables.iter().cloned()).current_dir(folder);
+        Rosetta::launch(command, folder.with_extension("log"))
+    }
+
+    fn launch(mut command: Command, log: PathBuf) -> Rosetta {
         command.stdout(output_to(&log)).stderr(output_to(&log));
         Rosetta { process: Process::spawn("rosetta", &mut command), log }
     }
@@ -153,16 +166,15 @@ pub async fn run(arguments: &[&str], variables: &[(&str, &str)]) -> Answer {
     }
 }
 
-/// $ROSETTA_BIN, else the binary of the same build as this test.
+/// $ROSETTA_BIN, else the binary of the same build as this program.
 fn binary() -> PathBuf {
     if let Some(path) = std::env::var_os("ROSETTA_BIN") {
         return PathBuf::from(path);
     }
-    let test = std::env::current_exe().expect("the path of this test");
-    let profile_folder = test.ancestors().nth(2).expect("a test lies in target/<profile>/deps");
-    let binary = profile_folder.join("rosetta");
-    assert!(binary.exists(), "{} is missing; build first: cargo build --bin rosetta", binary.display());
-    binary
+    let program = std::env::current_exe().expect("the path of this program");
+    // A program lies in target/<profile>, a test one folder below.
+    let beside = program.ancestors().skip(1).take(2).map(|folder| folder.join("rosetta")).find(|path| path.exists());
+    beside.unwrap_or_else(|| panic!("no rosetta beside {}; build first: cargo build --bin rosetta", program.display()))
 }
 
 /// Tests run side by side, so none may take the well-known ports.

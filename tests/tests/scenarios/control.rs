@@ -2,12 +2,8 @@
 
 use rosetta_proto::v1::{ListPipelinesRequest, pipelines_client::PipelinesClient};
 use rosetta_tests::{
-    DB, Pair, Rosetta, SLOT, SOON, Table, eventually, oracle,
+    DB, Pair, Rosetta, SLOT, SOON, Table, eventually, http, oracle,
     rosetta::{Answer, run},
-};
-use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
-    net::TcpStream,
 };
 
 struct Console {
@@ -41,14 +37,8 @@ impl Console {
     }
 }
 
-/// The status line and the body of an HTTP answer.
 async fn get(address: &str, path: &str) -> String {
-    let mut stream = TcpStream::connect(address).await.expect("connect");
-    let request = format!("GET {path} HTTP/1.1\r\nhost: rosetta\r\nconnection: close\r\n\r\n");
-    stream.write_all(request.as_bytes()).await.expect("send");
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).await.expect("receive");
-    answer
+    http::get(address, path).await.expect("an answer")
 }
 
 #[tokio::test]
