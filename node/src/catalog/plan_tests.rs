@@ -114,3 +114,12 @@ fn an_update_needs_the_revision_that_is_current() {
     assert_eq!(update(6), Err(CatalogError::Conflict { name: "orders".to_owned(), expected: 6, current: 7 }));
     assert!(matches!(update(0), Err(CatalogError::Invalid { field, .. }) if field == "expected_revision"));
 }
+
+#[test]
+fn a_paused_pipeline_is_not_restarted() {
+    let mut before = before();
+    let restart = Command::Restart { name: "orders".to_owned() };
+    assert_eq!(plan(&before, &restart, &keys()).unwrap().writes.len(), 1);
+    before.pipelines.get_mut("orders").unwrap().desired = Desired::Pause;
+    assert_eq!(plan(&before, &restart, &keys()).unwrap_err(), CatalogError::Paused { name: "orders".to_owned() });
+}

@@ -156,7 +156,7 @@ impl pipelines_server::Pipelines for Pipelines {
              rows from rosetta.checkpoint and rosetta.table_copy at the destinations, empty their tables, and start it again",
             definition.slot
         );
-        Err(error_status(Code::Unimplemented, message, "", ""))
+        Err(error_status(Code::Unimplemented, message, "", "RESYNC_BY_HAND"))
     }
 
     async fn watch(&self, request: Request<v1::WatchPipelinesRequest>) -> Result<Response<Statuses>, Status> {

@@ -28,8 +28,10 @@ impl ControlError {
         if std::error::Error::source(status).is_some() {
             return ControlError::Broken(endpoint.to_owned());
         }
+        // What a node itself says has a reason; without, there is no such call.
+        let is_explained = error_details(status).reason.is_some();
         let message = match (status.code(), status.message()) {
-            (Code::Unimplemented, _) => {
+            (Code::Unimplemented, _) if !is_explained => {
                 format!("the node at {endpoint} does not know this call: it runs another version of rosetta")
             }
             (code, "") => format!("the node at {endpoint} refused: {code}"),
@@ -80,6 +82,14 @@ mod tests {
         };
         assert_eq!(shown("selects nothing;\nadd one"), "pipeline.tables: selects nothing; add one");
         assert_eq!(shown("pipeline.tables selects nothing"), "pipeline.tables selects nothing");
+    }
+
+    #[test]
+    fn a_call_that_is_not_made_yet_says_what_to_do_and_an_unknown_one_names_the_node() {
+        let explained = error_status(Code::Unimplemented, "do it by hand: drop the slot", "", "BY_HAND");
+        assert_eq!(ControlError::from_status("http://a", &explained).to_string(), "do it by hand: drop the slot");
+        let unknown = ControlError::from_status("http://a", &Status::unimplemented("")).to_string();
+        assert!(unknown.starts_with("the node at http://a does not know this call"), "{unknown}");
     }
 
     #[test]
