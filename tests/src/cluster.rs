@@ -6,6 +6,7 @@
 //!     AuditLoad -> source;   destination -> Arrivals (who wrote what when) -> Verdict;   etcd -> Records (who owns what)
 
 mod arrivals;
+pub mod chaos;
 mod effort;
 mod figures;
 mod load;
@@ -62,9 +63,10 @@ impl Default for Shape {
 }
 
 pub struct Cluster {
+    // First, so that nodes end before the servers do.
+    nodes: Vec<Node>,
     pub world: World,
     pub records: Records,
-    nodes: Vec<Node>,
     shape: Shape,
     scratch: Scratch,
     // Last, so that it is given up when all the rest is gone.
@@ -95,7 +97,7 @@ impl Cluster {
         let machine = machine::Turn::take();
         let world = World::start(shape.pipelines, shape.etcd_members).await;
         let records = Records::of(&world.etcd.endpoints());
-        Cluster { world, records, nodes: Vec::new(), shape, scratch: Scratch::new(), _machine: machine }
+        Cluster { nodes: Vec::new(), world, records, shape, scratch: Scratch::new(), _machine: machine }
     }
 
     /// A second process with the id of a node, with its own folder and ports; it is the caller's to start.

@@ -40,7 +40,7 @@ impl Arrivals {
     pub async fn without_mark(&self, mark: i64, names: &[&str]) -> Result<Vec<String>, String> {
         let has = |table: &str| format!("exists (select from {table} where seq = {mark})");
         let brought = self.of_each(names, has).await?;
-        Ok(brought.into_iter().filter(|(_, value)| value != "t").map(|(name, _)| name).collect())
+        Ok(brought.into_iter().filter(|(_, value)| value != "true").map(|(name, _)| name).collect())
     }
 
     /// The newest epoch that wrote for each of the pipelines `names`; 0 for none.

@@ -22,10 +22,6 @@ pub enum Cut {
     Peers,
 }
 
-impl Cut {
-    pub const ALL: [Cut; 5] = [Cut::Etcd, Cut::Catalog, Cut::Source, Cut::Destination, Cut::Peers];
-}
-
 pub enum Way {
     Direct { etcd: Vec<String>, catalog: u16, source: u16, destination: u16 },
     Proxied { etcd: Vec<Proxy>, catalog: Proxy, source: Proxy, destination: Proxy, peers: Option<Proxy> },

@@ -70,7 +70,8 @@ impl World {
         for Pipeline { shop, table, .. } in &self.pipelines {
             let columns = "at timestamptz, writer int, seq bigint, note text";
             let first = format!("insert into {table} select now(), 0, i, 'before' from generate_series(1, 100) i");
-            self.source.sql(shop, &format!("create table {table} ({columns}); {first}")).await;
+            let full = format!("alter table {table} replica identity full");
+            self.source.sql(shop, &format!("create table {table} ({columns}); {full}; {first}")).await;
             // What the source does not send: when a row came, and under which epoch.
             let arrival = "arrived timestamptz not null default clock_timestamp(), epoch bigint not null \
                            default substring(current_setting('application_name') from '^rosetta:([0-9]+):')::bigint";

@@ -3,6 +3,7 @@
 //! `ROSETTA_TEST_ROUNDS=30` repeats each fault as often and asserts the figures that are promised; see docs/TESTING.md.
 
 mod absent;
+mod chaos;
 mod cuts;
 mod failover;
 mod fences;
