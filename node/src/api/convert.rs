@@ -48,5 +48,6 @@ pub(super) fn status(pipeline: &str, node: &str, figures: &Figures, changes_per_
         dead_letters: None,
         batches: figures.batches,
         observed_at: Some(SystemTime::now().into()),
+        bytes: figures.bytes,
     }
 }

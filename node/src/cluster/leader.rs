@@ -19,6 +19,7 @@ use super::{
     Node, Workshop,
     publish::{PublishError, publish},
     removal::remove,
+    reports,
 };
 use crate::{
     catalog::{Catalog, Deletion},
@@ -30,7 +31,11 @@ const RETRY_AFTER: Duration = Duration::from_secs(1);
 
 /// Stands for leader, and leads, until the session has ended. `findings` is what it
 /// then knows beside the records.
-pub(super) async fn stand(node: Arc<Node>, workshop: Arc<Workshop>, mut findings: mpsc::Receiver<Finding>) {
+pub(super) async fn stand(
+    node: Arc<Node>,
+    workshop: Arc<Workshop>,
+    (finder, mut findings): (mpsc::Sender<Finding>, mpsc::Receiver<Finding>),
+) {
     let mut candidate =
         Candidate::new(Arc::clone(&node.store), node.keys.clone(), node.record.id.clone(), node.session.clone());
     while let Ok(leadership) = candidate.win().await {
@@ -46,6 +51,7 @@ pub(super) async fn stand(node: Arc<Node>, workshop: Arc<Workshop>, mut findings
             biased;
             () = leader::lead(Arc::clone(&node.store), &node.keys, &node.views, &leadership, &mut findings) => {}
             () = publisher.keep() => {}
+            () = reports::gather(&node, &finder) => {}
         }
     }
 }

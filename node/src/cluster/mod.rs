@@ -1,6 +1,7 @@
 //! A node of a cluster (docs/CLUSTER.md): its session, its picture of the records, the pipelines that it owns, and the
 //! leader's work when it leads.
 
+mod channels;
 mod epochs;
 mod history;
 mod leader;
@@ -9,6 +10,7 @@ mod peers;
 mod publish;
 mod readiness;
 mod removal;
+mod reports;
 mod run;
 mod runner;
 
@@ -23,6 +25,7 @@ use rosetta_coordinator::{
 
 use crate::catalog::Catalog;
 
+pub use channels::Channels;
 pub use local::{Local, LocalPipeline};
 pub use peers::{BEAT_EVERY, Held, OTHER_INCARNATION};
 pub use readiness::Readiness;

@@ -68,7 +68,7 @@ pub fn start(options: NodeOptions) -> std::io::Result<Running> {
     let mut running = JoinSet::new();
     running.spawn(runner::run(Arc::clone(&node), Arc::clone(&workshop), stop_runner.clone()));
     let mut others = JoinSet::new();
-    others.spawn(leader::stand(Arc::clone(&node), Arc::clone(&workshop), findings));
+    others.spawn(leader::stand(Arc::clone(&node), Arc::clone(&workshop), (finder.clone(), findings)));
     others.spawn(history::keep(Arc::clone(&node), Recorder::start(options.catalog)));
     others.spawn(peers::watch_peers(Arc::clone(&node), finder));
     let reached = Arc::clone(&node);

@@ -9,7 +9,6 @@
 //!
 //! Nothing is decided here but what a caller may ask for: a change is a record, and the leader and the owners follow.
 
-mod channels;
 mod contact;
 mod definitions;
 mod errors;

@@ -10,9 +10,10 @@ use rosetta_proto::{
 use tokio::{task::JoinSet, time::timeout};
 use tonic::transport::Channel;
 
+use crate::cluster::Channels;
+
 use super::{
     Api,
-    channels::Channels,
     routes::{Asked, Routes, not_there, unanswered},
 };
 

@@ -14,12 +14,12 @@ const PING_EVERY: Duration = Duration::from_secs(2);
 
 /// One channel for each address; it connects when it is used, and again when it broke.
 #[derive(Default)]
-pub(super) struct Channels(Mutex<HashMap<String, Channel>>);
+pub struct Channels(Mutex<HashMap<String, Channel>>);
 
 impl Channels {
     /// # Errors
     /// The address is none.
-    pub(super) fn to(&self, address: &str) -> Result<Channel, String> {
+    pub fn to(&self, address: &str) -> Result<Channel, String> {
         let mut channels = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(channel) = channels.get(address) {
             return Ok(channel.clone());
@@ -35,7 +35,7 @@ impl Channels {
     }
 
     /// Forgets the nodes that are gone.
-    pub(super) fn retain(&self, is_known: impl Fn(&str) -> bool) {
+    pub fn retain(&self, is_known: impl Fn(&str) -> bool) {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).retain(|address, _| is_known(address));
     }
 }
