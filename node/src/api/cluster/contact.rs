@@ -12,7 +12,7 @@ use tonic::Status;
 use super::{Api, errors};
 
 /// How long a call may take that needs etcd or the config database: within 2 s a caller knows.
-pub(super) const ANSWERED_WITHIN: Duration = Duration::from_millis(1900);
+pub(super) const ANSWERED_WITHIN: Duration = Duration::from_millis(1600);
 /// For the watch to bring what etcd has already. What others than this cluster write comes later, and is not ours.
 const SEEN_WITHIN: Duration = Duration::from_millis(200);
 
