@@ -24,6 +24,7 @@ have setpriv || missing+=(util-linux)
 have etcd || missing+=(etcd-server)
 have etcdctl || missing+=(etcd-client)
 have redis-server || missing+=(redis-server)
+have shellcheck || missing+=(shellcheck)
 
 if ! have cargo; then
     echo "install.sh: Rust is missing. Install it from https://rustup.rs, then run this again." >&2
