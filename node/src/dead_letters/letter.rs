@@ -170,6 +170,9 @@ impl Mailbox {
 }
 
 impl LetterId {
+    /// After every letter.
+    pub const END: LetterId = LetterId { commit_lsn: Lsn(u64::MAX), ordinal: u64::MAX };
+
     /// Before every letter of the transaction whose commit record begins at `commit_lsn`.
     pub fn first_of(commit_lsn: Lsn) -> LetterId {
         LetterId { commit_lsn, ordinal: 0 }

@@ -43,6 +43,12 @@ pub enum StoreError {
          {destination}, worker {worker}. What it held is gone from the source's log: the destination must be copied anew"
     )]
     Forgotten { store: String, pipeline: String, destination: String, worker: u32 },
+    #[error(
+        "the store of dead letters has lost {letters} of table {table} that destination {destination} waits for: bring it \
+         back, or give them up with DELETE FROM rosetta.dead_letter WHERE pipeline = '{pipeline}' AND source_table = \
+         '{table}' there, and run rosetta verify"
+    )]
+    Missing { letters: usize, table: String, pipeline: String, destination: String },
     #[error("the store of dead letters ({store}) holds what is not readable: {reason}")]
     Unreadable { store: String, reason: String },
 }
@@ -111,7 +117,7 @@ impl StoreError {
         match self {
             StoreError::Unavailable { .. } | StoreError::Full { .. } => true,
             StoreError::Fenced { .. } | StoreError::Unsafe(_) => false,
-            StoreError::Forgotten { .. } | StoreError::Unreadable { .. } => false,
+            StoreError::Forgotten { .. } | StoreError::Missing { .. } | StoreError::Unreadable { .. } => false,
         }
     }
 }

@@ -2,4 +2,5 @@
 
 mod contract;
 mod redis_faults;
+mod rows;
 mod samples;
