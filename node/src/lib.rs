@@ -18,6 +18,7 @@ pub mod check;
 pub mod cli;
 pub mod cluster;
 pub mod config;
+pub mod dead_letters;
 pub mod destination;
 pub mod pipeline;
 pub mod postgres;

@@ -11,6 +11,7 @@ pub(super) fn state(state: State) -> v1::PipelineState {
         State::Starting => v1::PipelineState::Starting,
         State::Copying => v1::PipelineState::Copying,
         State::Running => v1::PipelineState::Running,
+        State::Degraded => v1::PipelineState::Degraded,
         State::Retrying => v1::PipelineState::Retrying,
         State::Paused => v1::PipelineState::Paused,
         State::Stopped => v1::PipelineState::Stopped,
@@ -26,7 +27,7 @@ pub(super) fn status(pipeline: &str, node: &str, figures: &Figures, changes_per_
     let has_position = figures.committed_lsn != Lsn::ZERO;
     v1::PipelineStatus {
         pipeline: pipeline.to_owned(),
-        state: state(figures.state).into(),
+        state: state(figures.shown_state()).into(),
         node: node.to_owned(),
         epoch: figures.epoch.0,
         lag_bytes: has_position.then(|| figures.lag_bytes()),
@@ -45,7 +46,7 @@ pub(super) fn status(pipeline: &str, node: &str, figures: &Figures, changes_per_
         tables: figures.tables,
         tables_copied: figures.tables_copied,
         missing_rows: figures.missing_rows,
-        dead_letters: None,
+        dead_letters: Some(figures.dead_letters),
         batches: figures.batches,
         observed_at: Some(SystemTime::now().into()),
         bytes: figures.bytes,

@@ -24,7 +24,7 @@ pub(super) fn answer(code: StatusCode, body: &Value) -> impl IntoResponse + use<
 pub(super) fn pipeline(name: &str, figures: &Figures) -> Value {
     json!({
         "pipeline": name,
-        "state": figures.state.name(),
+        "state": figures.shown_state().name(),
         "lag_bytes": figures.lag_bytes(),
         "lag_ms": figures.lag_ms,
         "error": figures.error,
@@ -34,7 +34,7 @@ pub(super) fn pipeline(name: &str, figures: &Figures) -> Value {
 /// It should run, and does not.
 pub(super) fn is_in_trouble(figures: &Figures) -> bool {
     match figures.state {
-        State::Starting | State::Copying | State::Running | State::Paused => false,
+        State::Starting | State::Copying | State::Running | State::Degraded | State::Paused => false,
         State::Retrying | State::Stopped | State::Failed | State::NeedsResync => true,
     }
 }

@@ -5,6 +5,7 @@
 
 mod cluster;
 mod convert;
+mod dead_letters;
 mod http;
 mod listen;
 mod rate;
@@ -14,13 +15,17 @@ mod standalone;
 
 use std::{io, sync::Arc};
 
-use rosetta_proto::v1::{DefinitionSet, cluster_server::ClusterServer, pipelines_server::PipelinesServer};
+use rosetta_proto::v1::{
+    DefinitionSet, cluster_server::ClusterServer, dead_letters_server::DeadLettersServer,
+    pipelines_server::PipelinesServer,
+};
 use tokio_util::sync::CancellationToken;
 use tonic::service::Routes;
 
 use crate::supervisor::Fleet;
 
 pub use cluster::serve as serve_cluster;
+use dead_letters::DeadLetters;
 pub use listen::{Addresses, Listeners};
 
 /// Answers for the pipelines of a standalone process until cancelled.
@@ -41,5 +46,8 @@ pub async fn serve(
         .add_service(health_service)
         .add_service(PipelinesServer::new(pipelines))
         .add_service(ClusterServer::new(standalone::Cluster::new(Arc::clone(&fleet))));
+    if let Some(desk) = fleet.desk() {
+        services.add_service(DeadLettersServer::new(DeadLetters::new(desk, fleet.mailboxes())));
+    }
     server::run(listeners, services, standalone::pages(fleet), cancel).await
 }

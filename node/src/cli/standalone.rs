@@ -15,6 +15,7 @@ use super::{
 use crate::{
     api::{Addresses, Listeners, serve},
     config::{Definitions, Settings, load_with_message},
+    dead_letters::{Desk, SqliteStore},
     pipeline::{PipelineError, job::Job},
     supervisor::{Ending, Fleet},
 };
@@ -95,8 +96,11 @@ fn jobs(definitions: &Definitions, arguments: &Arguments) -> Result<Vec<Job>, St
     std::fs::create_dir_all(&arguments.data_dir)
         .map_err(|error| format!("cannot make the data folder '{folder}': {error}"))?;
     let ownership = Arc::new(InProcess::default());
+    let store = SqliteStore::open(&arguments.data_dir).map_err(|error| error.to_string())?;
+    let desk = Arc::new(Desk::new(Arc::new(store)));
     let job = |definition| {
         Job::new(definitions, definition, &settings, Arc::clone(&ownership) as Arc<_>)
+            .map(|job| job.with_desk(Arc::clone(&desk)))
             .map_err(|error: PipelineError| format!("pipeline {}: {error}", definition.name))
     };
     definitions.pipelines.iter().map(job).collect()

@@ -23,6 +23,8 @@ pub(super) struct Line {
     changes: u64,
     batches: u64,
     missing_rows: u64,
+    #[serde(default)]
+    dead_letters: u64,
     restarts: u64,
     latency_p50_ms: Option<f64>,
     latency_p99_ms: Option<f64>,
@@ -76,7 +78,7 @@ fn line(status: &Status) -> Line {
     let figures = status.figures();
     Line {
         pipeline: status.pipeline.clone(),
-        state: figures.state,
+        state: figures.shown_state(),
         node: "standalone".to_owned(),
         epoch: figures.epoch.0,
         lag_bytes: figures.lag_bytes(),
@@ -90,6 +92,7 @@ fn line(status: &Status) -> Line {
         changes: figures.changes,
         batches: figures.batches,
         missing_rows: figures.missing_rows,
+        dead_letters: figures.dead_letters,
         restarts: figures.restarts,
         confirmed_lsn: figures.confirmed_lsn.to_string(),
     }

@@ -6,7 +6,7 @@ pub mod postgres;
 
 use rosetta_proto::{Epoch, Lsn};
 
-use crate::postgres::PgError;
+use crate::{dead_letters::StoreError, postgres::PgError};
 
 /// What a destination made of a batch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,6 +28,8 @@ pub enum DestinationError {
     Fenced { epoch: Epoch },
     #[error("{server}: {source}")]
     Postgres { server: String, source: PgError },
+    #[error(transparent)]
+    DeadLetters(#[from] StoreError),
 }
 
 impl From<PgError> for DestinationError {
@@ -70,6 +72,14 @@ impl Destination {
         match self {
             Destination::Postgres(writer) => writer.has_unflushed(),
             Destination::Null(_) => false,
+        }
+    }
+
+    /// Changes that wait outside of the destination.
+    pub fn letters(&self) -> u64 {
+        match self {
+            Destination::Postgres(writer) => writer.letters(),
+            Destination::Null(_) => 0,
         }
     }
 

@@ -37,6 +37,7 @@ pub enum Segment {
         relations: Vec<Arc<SourceTable>>,
         restart_identity: bool,
         transaction: u32,
+        ordinal: u64,
     },
 }
 
@@ -90,10 +91,10 @@ pub struct Change {
     pub operation: Operation,
     /// The new tuple has values that the log does not hold.
     pub has_unchanged: bool,
-    /// Place in the order of the whole segment.
-    pub sequence: u32,
     /// Index into `Batch::transactions`.
     pub transaction: u32,
+    /// Place among all changes of its source transaction, of whatever table, from 0.
+    pub ordinal: u64,
     pub old: Span,
     pub new: Span,
 }
@@ -102,6 +103,13 @@ impl TableChanges {
     pub fn tuple(&self, span: Span) -> Tuple<'_> {
         let start = span.start as usize;
         Tuple::from_checked(self.bytes.get(start..start + span.length as usize).unwrap_or_default())
+    }
+}
+
+impl Change {
+    /// Place in the order of the whole batch.
+    pub fn place(&self) -> (u32, u64) {
+        (self.transaction, self.ordinal)
     }
 }
 

@@ -10,7 +10,7 @@ use crate::source::pgoutput::{Old, Tuple, Value};
 pub struct BatchBuilder {
     batch: Batch,
     open: Vec<TableChanges>,
-    sequence: u32,
+    ordinal: u64,
     in_transaction: bool,
 }
 
@@ -39,6 +39,12 @@ impl BatchBuilder {
     /// The stream is at rest at `end`: everything before it has been given to this builder.
     pub fn rest_at(&mut self, end: Position) {
         self.batch.end = Some(end);
+    }
+
+    /// The next change's place among all of its transaction.
+    pub fn at(&mut self, ordinal: u64) -> &mut BatchBuilder {
+        self.ordinal = ordinal;
+        self
     }
 
     pub fn insert(&mut self, table: &Arc<SourceTable>, new: Tuple<'_>) -> Result<(), MisfitError> {
@@ -73,13 +79,24 @@ impl BatchBuilder {
             }
         };
         let operation = if rekeyed { Operation::Rekey } else { Operation::Update };
-        let old = old.map(|old| old.tuple).filter(|_| rekeyed);
-        if rekeyed && has_unchanged {
+        self.changed(table, operation, old.map(|old| old.tuple).filter(|_| rekeyed), new, has_unchanged);
+        Ok(())
+    }
+
+    /// A change as a batch holds it.
+    pub fn changed(
+        &mut self,
+        table: &Arc<SourceTable>,
+        operation: Operation,
+        old: Option<Tuple<'_>>,
+        new: Tuple<'_>,
+        has_unchanged: bool,
+    ) {
+        if operation == Operation::Rekey && has_unchanged {
             self.alone(|builder| builder.push(table, operation, old, new, has_unchanged));
         } else {
             self.push(table, operation, old, new, has_unchanged);
         }
-        Ok(())
     }
 
     pub fn delete(&mut self, table: &Arc<SourceTable>, old: &Old<'_>) -> Result<(), MisfitError> {
@@ -93,9 +110,9 @@ impl BatchBuilder {
 
     pub fn truncate(&mut self, relations: Vec<Arc<SourceTable>>, restart_identity: bool) {
         self.close_segment();
-        let transaction = self.transaction();
+        let (transaction, ordinal) = (self.transaction(), self.ordinal);
         self.batch.changes += 1;
-        self.batch.segments.push(Segment::Truncate { relations, restart_identity, transaction });
+        self.batch.segments.push(Segment::Truncate { relations, restart_identity, transaction, ordinal });
     }
 
     /// A table's description changed: what was gathered under the old one stands apart.
@@ -108,7 +125,6 @@ impl BatchBuilder {
     /// What was gathered; the next batch begins empty, inside the same transaction if one is open.
     pub fn take(&mut self) -> Batch {
         self.close_segment();
-        self.sequence = 0;
         let mut batch = mem::take(&mut self.batch);
         if self.in_transaction {
             batch.end = None;
@@ -159,14 +175,13 @@ impl BatchBuilder {
         new: Tuple<'_>,
         has_unchanged: bool,
     ) {
-        let (sequence, transaction) = (self.sequence, self.transaction());
-        self.sequence += 1;
+        let (transaction, ordinal) = (self.transaction(), self.ordinal);
         let changes = self.open_table(table);
         let before = changes.bytes.len();
         let old = old.map_or(Span::default(), |old| changes.append(old));
         let new = if operation == Operation::Delete { Span::default() } else { changes.append(new) };
         changes.only_inserts &= operation == Operation::Insert;
-        changes.changes.push(Change { operation, has_unchanged, sequence, transaction, old, new });
+        changes.changes.push(Change { operation, has_unchanged, transaction, ordinal, old, new });
         let added = changes.bytes.len() - before + mem::size_of::<Change>();
         self.batch.bytes += added;
         self.batch.changes += 1;

@@ -2,6 +2,7 @@ use rosetta_coordinator::NotOwner;
 use rosetta_proto::Epoch;
 
 use crate::{
+    dead_letters::StoreError,
     destination::{DestinationError, postgres::checkpoint::TakeoverError},
     postgres::{PgError, sqlstate},
     schema::SchemaError,
@@ -20,7 +21,7 @@ pub enum PipelineError {
     Stream(StreamError),
     #[error("source: {0}")]
     Intake(IntakeError),
-    #[error("destination {error}{}", destination_remedy(.error))]
+    #[error("{}{}", of_destination(.error), destination_remedy(.error))]
     Destination { error: DestinationError },
     #[error("{0}")]
     Schema(#[from] SchemaError),
@@ -69,9 +70,14 @@ impl PipelineError {
             PipelineError::Intake(IntakeError::Misfit(MisfitError { .. }) | IntakeError::UnknownRelation(_)) => {
                 Severity::Permanent
             }
-            PipelineError::Destination { error: DestinationError::Fenced { .. } } | PipelineError::Fenced { .. } => {
-                Severity::Fenced
+            PipelineError::Destination {
+                error: DestinationError::Fenced { .. } | DestinationError::DeadLetters(StoreError::Fenced { .. }),
             }
+            | PipelineError::Fenced { .. } => Severity::Fenced,
+            PipelineError::Destination { error: DestinationError::DeadLetters(StoreError::Forgotten { .. }) } => {
+                Severity::NeedsResync
+            }
+            PipelineError::Destination { error: DestinationError::DeadLetters(error) } => by(error.is_transient()),
             PipelineError::Destination { error: DestinationError::Postgres { source, .. } } => {
                 by(source.is_transient())
             }
@@ -151,6 +157,13 @@ fn source_remedy(error: &PgError) -> &'static str {
             "; the role needs REPLICATION, and must own the tables unless the file names a publication"
         }
         _ => "",
+    }
+}
+
+fn of_destination(error: &DestinationError) -> String {
+    match error {
+        DestinationError::DeadLetters(error) => error.to_string(),
+        DestinationError::Fenced { .. } | DestinationError::Postgres { .. } => format!("destination {error}"),
     }
 }
 

@@ -15,6 +15,7 @@ use super::{
     lane::{LaneReport, run_lane},
     pace::Pace,
     progress::Progress,
+    recovery::Recovery,
     status::Status,
 };
 use crate::{
@@ -46,6 +47,8 @@ pub struct LaneStart {
     pub worker: usize,
     pub destination: Destination,
     pub position: Lsn,
+    /// What becomes of changes that the destination refuses.
+    pub(super) recovery: Option<Recovery>,
 }
 
 /// Everything that following a stream needs.
@@ -62,6 +65,8 @@ struct LaneHandle {
     worker: usize,
     batches: mpsc::Sender<Arc<Batch>>,
     outstanding: usize,
+    /// Changes that wait outside of its destination.
+    letters: u64,
 }
 
 struct Follower {
@@ -94,8 +99,9 @@ pub async fn follow(start: Follow, cancel: CancellationToken) -> Result<(), Pipe
     let mut lanes = Vec::with_capacity(start.lanes.len());
     for (index, lane) in start.lanes.into_iter().enumerate() {
         let (batches, receiver) = mpsc::channel(2);
-        tasks.spawn(run_lane(index, lane.destination, receiver, report_sender.clone()));
-        lanes.push(LaneHandle { worker: lane.worker, batches, outstanding: 0 });
+        let worker = lane.worker;
+        tasks.spawn(run_lane(index, lane, receiver, report_sender.clone()));
+        lanes.push(LaneHandle { worker, batches, outstanding: 0, letters: 0 });
     }
     drop(report_sender);
     let now = Instant::now();
@@ -249,6 +255,13 @@ impl Follower {
 
     async fn reported(&mut self, report: LaneReport) -> Result<(), PipelineError> {
         self.progress.applied(report.lane, report.committed, report.durable);
+        if let Some(lane) = self.lanes.get_mut(report.lane)
+            && lane.letters != report.letters
+        {
+            lane.letters = report.letters;
+            let letters = self.lanes.iter().map(|lane| lane.letters).sum();
+            self.status.update(|figures| figures.dead_letters = letters);
+        }
         if let (Some(batch), Some(lane)) = (report.batch, self.lanes.get_mut(report.lane)) {
             lane.outstanding = lane.outstanding.saturating_sub(1);
             let micros = batch.committed_at.map(|at| u64::try_from(postgres_micros_now() - at).unwrap_or(0));

@@ -47,6 +47,8 @@ pub struct Intake {
     workers: Vec<WorkerQueue>,
     received: Lsn,
     in_transaction: bool,
+    /// Changes of the open transaction so far, of whatever table.
+    ordinal: u64,
     committed_at: Option<i64>,
     messages: usize,
     /// A logical message passed: somebody waits for the slot to move.
@@ -80,6 +82,7 @@ impl Intake {
             workers: (0..workers).map(|_| WorkerQueue::default()).collect(),
             received: start,
             in_transaction: false,
+            ordinal: 0,
             committed_at: None,
             messages: 0,
             advance_wanted: false,
@@ -172,27 +175,30 @@ impl Intake {
         match message {
             Message::Begin(begin) => {
                 self.in_transaction = true;
+                self.ordinal = 0;
                 self.committed_at = Some(begin.committed_at);
                 self.workers.iter_mut().for_each(|worker| worker.builder.begin(begin.commit_lsn));
             }
             Message::Commit(commit) => self.commit(commit),
             Message::Relation(relation) => self.relation(relation),
             Message::Insert { relation, new } => {
+                let ordinal = self.count_change();
                 if let Some(table) = self.table(relation)? {
-                    let worker = self.worker(&table);
-                    worker.builder.insert(&table, new)?;
+                    self.worker(&table).builder.at(ordinal).insert(&table, new)?;
                     self.cut(&table);
                 }
             }
             Message::Update { relation, old, new } => {
+                let ordinal = self.count_change();
                 if let Some(table) = self.table(relation)? {
-                    self.worker(&table).builder.update(&table, old.as_ref(), new)?;
+                    self.worker(&table).builder.at(ordinal).update(&table, old.as_ref(), new)?;
                     self.cut(&table);
                 }
             }
             Message::Delete { relation, old } => {
+                let ordinal = self.count_change();
                 if let Some(table) = self.table(relation)? {
-                    self.worker(&table).builder.delete(&table, &old)?;
+                    self.worker(&table).builder.at(ordinal).delete(&table, &old)?;
                     self.cut(&table);
                 }
             }
@@ -243,7 +249,14 @@ impl Intake {
         self.relations.insert(oid, table);
     }
 
+    /// The place of the change that has just come.
+    fn count_change(&mut self) -> u64 {
+        self.ordinal += 1;
+        self.ordinal - 1
+    }
+
     fn truncate(&mut self, truncate: &Truncate) -> Result<(), IntakeError> {
+        let ordinal = self.count_change();
         let mut ours = Vec::new();
         for relation in &truncate.relations {
             ours.extend(self.table(*relation)?);
@@ -251,7 +264,7 @@ impl Intake {
         for (index, worker) in self.workers.iter_mut().enumerate() {
             let tables: Vec<_> = ours.iter().filter(|table| table.worker == index).cloned().collect();
             if !tables.is_empty() {
-                worker.builder.truncate(tables, truncate.restart_identity);
+                worker.builder.at(ordinal).truncate(tables, truncate.restart_identity);
             }
         }
         Ok(())

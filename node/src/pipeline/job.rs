@@ -5,6 +5,7 @@ use rosetta_coordinator::Ownership;
 use super::{PipelineError, intake::BatchLimits, status::Status};
 use crate::{
     config::{Definitions, DestinationKind, Pipeline, Settings},
+    dead_letters::Desk,
     postgres::{PgError, PgUrl},
 };
 
@@ -22,6 +23,8 @@ pub struct Job {
     pub limits: BatchLimits,
     pub status: Arc<Status>,
     pub ownership: Arc<dyn Ownership>,
+    /// Where changes wait that a destination refuses; None: they end the pipeline.
+    pub desk: Option<Arc<Desk>>,
 }
 
 #[derive(Debug, Clone)]
@@ -63,7 +66,21 @@ impl Job {
             part_bytes: (PART_BYTES / definition.apply_workers.max(1)).max(SMALLEST_PART_BYTES),
         };
         let status = Arc::new(Status::new(&definition.name));
-        Ok(Job { definition: definition.clone(), source: source_url, destinations, limits, status, ownership })
+        Ok(Job {
+            definition: definition.clone(),
+            source: source_url,
+            destinations,
+            limits,
+            status,
+            ownership,
+            desk: None,
+        })
+    }
+
+    /// The same with a place for dead letters.
+    #[must_use]
+    pub fn with_desk(self, desk: Arc<Desk>) -> Job {
+        Job { desk: Some(desk), ..self }
     }
 
     /// The source as messages call it.

@@ -12,6 +12,7 @@ use super::{
     follow::LaneStart,
     intake::{Catalog, CatalogTable},
     job::Job,
+    letters,
     prepared::Prepared,
     selection::{self, Selected},
 };
@@ -77,29 +78,38 @@ pub(super) async fn open_lanes(
         let server = destination.label();
         let failed = |error| PipelineError::destination(&server, error);
         let starts = stream_starts(&mut destination.session, &owner).await.map_err(failed)?;
-        let targets = targets(&destination.tables, &starts);
+        let mut parked = letters::find(job, &mut destination, claim, positions, binary).await?;
         let mut session = Some(destination.session);
         for (worker, position) in positions.iter().enumerate() {
+            let targets = targets(&destination.tables, &starts, (worker, positions.len()));
             let connection = match session.take() {
                 Some(session) => session,
                 None => open_session(&destination.url, &job.application_name(claim.epoch)).await.map_err(failed)?,
             };
             let lane = Lane { pipeline: owner.pipeline.clone(), destination: owner.destination.clone(), worker };
-            let mut writer = Writer::new(connection, lane, claim.epoch, format, targets.clone(), *position);
+            let mut writer = Writer::new(connection, lane, claim.epoch, format, targets, *position);
             writer.prepare().await?;
-            lanes.push(LaneStart { worker, destination: Destination::Postgres(Box::new(writer)), position: *position });
+            let recovery = parked.next().map(|found| found.attach(&mut writer));
+            let destination = Destination::Postgres(Box::new(writer));
+            lanes.push(LaneStart { worker, destination, position: *position, recovery });
         }
     }
     let start = positions.iter().flatten().copied().min().unwrap_or_default();
     for _ in job.destinations.iter().filter(|destination| destination.url.is_none()) {
         for worker in 0..job.definition.apply_workers {
-            lanes.push(LaneStart { worker, destination: Destination::Null(Null::at(start)), position: start });
+            let destination = Destination::Null(Null::at(start));
+            lanes.push(LaneStart { worker, destination, position: start, recovery: None });
         }
     }
     Ok(lanes)
 }
 
-fn targets(tables: &[(usize, TargetTable)], starts: &HashMap<String, Lsn>) -> Vec<Target> {
+/// The targets of the tables that belong to this worker of so many.
+fn targets(
+    tables: &[(usize, TargetTable)],
+    starts: &HashMap<String, Lsn>,
+    (worker, workers): (usize, usize),
+) -> Vec<Target> {
     let target = |table: &TargetTable| {
         let table_sql = qualified(&table.target_schema, &table.target_name);
         let column = |column: &schema::TargetColumn| TargetColumn {
@@ -118,7 +128,8 @@ fn targets(tables: &[(usize, TargetTable)], starts: &HashMap<String, Lsn>) -> Ve
             is_projection: table.is_projection,
         }
     };
-    tables.iter().map(|(_, table)| target(table)).collect()
+    let is_mine = |table: &&TargetTable| selection::worker_of(&table.source_name, workers) == worker;
+    tables.iter().map(|(_, table)| table).filter(is_mine).map(target).collect()
 }
 
 pub(super) fn catalog(job: &Job, selected: &[Selected]) -> Catalog {

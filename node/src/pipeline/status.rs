@@ -12,6 +12,8 @@ pub enum State {
     Starting,
     Copying,
     Running,
+    /// Follows the changes, while some wait as dead letters.
+    Degraded,
     Retrying,
     Paused,
     Stopped,
@@ -25,6 +27,7 @@ impl State {
             State::Starting => "starting",
             State::Copying => "copying",
             State::Running => "running",
+            State::Degraded => "degraded",
             State::Retrying => "retrying",
             State::Paused => "paused",
             State::Stopped => "stopped",
@@ -59,6 +62,8 @@ pub struct Figures {
     pub bytes: u64,
     pub batches: u64,
     pub missing_rows: u64,
+    /// Changes that wait outside of a destination.
+    pub dead_letters: u64,
     /// The newest position of the source that was heard of.
     pub source_lsn: Lsn,
     pub committed_lsn: Lsn,
@@ -85,6 +90,7 @@ impl Status {
             bytes: 0,
             batches: 0,
             missing_rows: 0,
+            dead_letters: 0,
             source_lsn: Lsn::ZERO,
             committed_lsn: Lsn::ZERO,
             confirmed_lsn: Lsn::ZERO,
@@ -107,6 +113,11 @@ impl Status {
 }
 
 impl Figures {
+    /// What the pipeline is doing, as seen from outside.
+    pub fn shown_state(&self) -> State {
+        if self.state == State::Running && self.dead_letters > 0 { State::Degraded } else { self.state }
+    }
+
     /// Bytes of the source's log between what is known of it and what the destinations show.
     pub fn lag_bytes(&self) -> u64 {
         self.source_lsn.bytes_since(self.committed_lsn)

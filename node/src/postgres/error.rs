@@ -100,6 +100,30 @@ impl PgError {
         }
     }
 
+    /// Whether the server refuses what a row holds, and would take other rows. `labels_are_known`: the enums of both
+    /// sides were compared a moment ago, so that a label that is missing is missing for good.
+    pub(crate) fn is_of_row(&self, labels_are_known: bool) -> bool {
+        let code = self.code().unwrap_or_default();
+        let class = code.get(..2).unwrap_or_default();
+        // Data exceptions, constraints, view checks, sizes beyond a limit, and what a trigger raises.
+        matches!(class, "22" | "23" | "44" | "54" | "P0")
+            && (code != sqlstate::INVALID_TEXT_REPRESENTATION || labels_are_known)
+    }
+
+    /// The error's class and its cause in one line, without values of rows.
+    pub(crate) fn as_rejection(&self) -> (String, String) {
+        let PgError::Server(error) = self else { return (String::new(), self.to_string()) };
+        // Details hold rows, and so do messages about values, after a colon.
+        let is_of_value = error.code.starts_with("22");
+        let message = if is_of_value { error.message.split(": \"").next().unwrap_or_default() } else { &error.message };
+        let of = |what: &str, name: &Option<String>| {
+            let name = name.as_ref().filter(|name| !message.contains(name.as_str()));
+            name.map_or(String::new(), |name| format!(" ({what} {name})"))
+        };
+        let text = format!("{message}{}{}", of("table", &error.table), of("constraint", &error.constraint));
+        (error.code.clone(), text)
+    }
+
     pub(crate) fn protocol(what: impl Into<String>) -> PgError {
         PgError::Protocol(what.into())
     }
@@ -121,6 +145,21 @@ pub(crate) fn text(bytes: &[u8]) -> Result<&str, PgError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_rejection_tells_no_values() {
+        let server = |body: &[u8]| PgError::Server(Box::new(ServerError::parse(body)));
+        let error =
+            server(b"C23505\0Mduplicate key value violates unique constraint \"k\"\0DKey (v)=(secret)\0tt\0nk\0\0");
+        let text = "duplicate key value violates unique constraint \"k\"";
+        assert_eq!(error.as_rejection(), ("23505".to_owned(), text.to_owned()));
+        let error = server(b"C22P02\0Minvalid input syntax for type integer: \"secret: \"x\"\0\0");
+        assert_eq!(error.as_rejection().1, "invalid input syntax for type integer");
+        assert!(!error.is_of_row(false) && error.is_of_row(true));
+        let error = server(b"C23502\0Mnull value\0tt\0\0");
+        assert_eq!(error.as_rejection().1, "null value (table t)");
+        assert!(!server(b"C40001\0Mserialization\0\0").is_of_row(true));
+    }
 
     #[test]
     fn server_errors_read_as_one_line() {

@@ -1,3 +1,5 @@
+use std::sync::Arc;
+
 use tokio::{
     sync::{mpsc, watch},
     task::{self, JoinSet},
@@ -6,7 +8,10 @@ use tokio_util::sync::CancellationToken;
 use tracing::{Instrument, info_span};
 
 use super::{Wish, supervise};
-use crate::pipeline::{PipelineError, job::Job};
+use crate::{
+    dead_letters::{Desk, Mailbox},
+    pipeline::{PipelineError, job::Job},
+};
 
 /// How a pipeline's life in this process ended.
 #[derive(Debug)]
@@ -61,6 +66,21 @@ impl Fleet {
 
     pub fn members(&self) -> &[Member] {
         &self.members
+    }
+
+    /// The letters of its pipelines, if it keeps any.
+    pub fn desk(&self) -> Option<Arc<Desk>> {
+        self.members.iter().find_map(|member| member.job.desk.clone())
+    }
+
+    /// Where letters of its pipelines may wait.
+    pub fn mailboxes(&self) -> Vec<Mailbox> {
+        let of_member = |member: &Member| {
+            let definition = &member.job.definition;
+            let mailbox = |destination: &String| Mailbox::new(&definition.name, destination);
+            definition.destinations.iter().map(mailbox).collect::<Vec<_>>()
+        };
+        self.members.iter().flat_map(of_member).collect()
     }
 
     pub fn find(&self, pipeline: &str) -> Option<&Member> {

@@ -34,7 +34,7 @@ pub(super) struct RowWriter {
 
 impl From<EncodeError> for Failure {
     fn from(error: EncodeError) -> Failure {
-        Failure { purpose: Purpose::Control, error: PgError::protocol(error.to_string()) }
+        PgError::protocol(error.to_string()).into()
     }
 }
 
@@ -92,26 +92,59 @@ impl RowWriter {
             if self.unsynced.is_some_and(|(open, _)| open != layout.id) {
                 self.sync(connection, requests);
             }
-            let (old, new) = (table.tuple(change.old), table.tuple(change.new));
-            match change.operation {
-                Operation::Insert => self.row(connection, layout, Shape::InsertRow, &[new])?,
-                Operation::Delete => self.row(connection, layout, Shape::DeleteRow, &[old])?,
-                Operation::Update if layout.must_replace() && !change.has_unchanged => {
-                    self.row(connection, layout, Shape::DeleteRow, &[new])?;
-                    self.row(connection, layout, Shape::InsertRow, &[new])?;
-                }
-                Operation::Update => self.update_row(connection, layout, new)?,
-                Operation::Rekey
-                    if layout.columns.iter().any(|column| column.identity_always) && !change.has_unchanged =>
-                {
-                    self.row(connection, layout, Shape::DeleteRow, &[old])?;
-                    self.row(connection, layout, Shape::InsertRow, &[new])?;
-                }
-                Operation::Rekey => self.row(connection, layout, Shape::RekeyRow(unchanged_in(new)), &[new, old])?,
-            }
+            self.change(connection, table, change, layout)?;
             requests.send_some(connection).await?;
         }
         self.sync(connection, requests);
+        Ok(())
+    }
+
+    /// Tries changes one by one, in the order given, as one request that ends at the first that is refused; for each
+    /// statement, the index of its change.
+    pub(super) async fn try_in_order(
+        &mut self,
+        connection: &mut Connection,
+        requests: &mut Requests,
+        placed: &[Placed<'_>],
+        indexes: &[usize],
+    ) -> Result<Vec<usize>, Failure> {
+        let mut statements = Vec::new();
+        for index in indexes {
+            let Some((table, change, layout)) = placed.get(*index) else { continue };
+            let before = self.unsynced.map_or(0, |(_, rows)| rows);
+            self.change(connection, table, change, layout)?;
+            let added = self.unsynced.map_or(0, |(_, rows)| rows) - before;
+            statements.extend(std::iter::repeat_n(*index, usize::try_from(added).unwrap_or_default()));
+            requests.send_some(connection).await?;
+        }
+        self.unsynced = None;
+        frontend::sync(connection.out());
+        requests.expect(Purpose::Trial);
+        Ok(statements)
+    }
+
+    fn change(
+        &mut self,
+        connection: &mut Connection,
+        table: &TableChanges,
+        change: &Change,
+        layout: &Layout,
+    ) -> Result<(), Failure> {
+        let (old, new) = (table.tuple(change.old), table.tuple(change.new));
+        match change.operation {
+            Operation::Insert => self.row(connection, layout, Shape::InsertRow, &[new])?,
+            Operation::Delete => self.row(connection, layout, Shape::DeleteRow, &[old])?,
+            Operation::Update if layout.must_replace() && !change.has_unchanged => {
+                self.row(connection, layout, Shape::DeleteRow, &[new])?;
+                self.row(connection, layout, Shape::InsertRow, &[new])?;
+            }
+            Operation::Update => self.update_row(connection, layout, new)?,
+            Operation::Rekey if layout.columns.iter().any(|column| column.identity_always) && !change.has_unchanged => {
+                self.row(connection, layout, Shape::DeleteRow, &[old])?;
+                self.row(connection, layout, Shape::InsertRow, &[new])?;
+            }
+            Operation::Rekey => self.row(connection, layout, Shape::RekeyRow(unchanged_in(new)), &[new, old])?,
+        }
         Ok(())
     }
 

@@ -37,6 +37,14 @@ CREATE TABLE IF NOT EXISTS rosetta.copy_mark (
     rows bigint NOT NULL,
     PRIMARY KEY (pipeline, destination, target_table, part)
 );
+CREATE TABLE IF NOT EXISTS rosetta.dead_letter (
+    pipeline text NOT NULL,
+    destination text NOT NULL,
+    source_table text NOT NULL,
+    commit_lsn pg_lsn NOT NULL,
+    ordinal bigint NOT NULL,
+    PRIMARY KEY (pipeline, destination, source_table, commit_lsn, ordinal)
+);
 COMMENT ON SCHEMA rosetta IS 'Positions of Rosetta pipelines. Deleting a row makes its pipeline lose its place.'";
 
 const READ: &str = "SELECT worker, epoch, phase, commit_lsn, source_system_id, source_timeline, source_database, slot \
@@ -123,8 +131,8 @@ struct Stored {
 /// # Errors
 /// The destination's.
 pub async fn install(connection: &mut Connection) -> Result<(), PgError> {
-    let complete = "SELECT count(*) = 3 FROM pg_catalog.pg_tables WHERE schemaname = 'rosetta' \
-                    AND tablename IN ('checkpoint', 'table_copy', 'copy_mark')";
+    let complete = "SELECT count(*) = 4 FROM pg_catalog.pg_tables WHERE schemaname = 'rosetta' \
+                    AND tablename IN ('checkpoint', 'table_copy', 'copy_mark', 'dead_letter')";
     // IF NOT EXISTS does not hold against another session that creates at the same instant.
     for _ in 0..10 {
         if connection.simple(complete).await?.first().is_some_and(|row| row.is_true(0)) {

@@ -20,6 +20,8 @@ pub(super) enum Purpose {
         wanted: u64,
     },
     Truncate,
+    /// Changes of rows one by one, to find out which of them are refused.
+    Trial,
     Commit,
     /// Returns one row that the caller wants.
     Ask,
@@ -47,11 +49,13 @@ pub(super) struct Outcome {
 pub(super) struct Failure {
     pub(super) purpose: Purpose,
     pub(super) error: PgError,
+    /// Statements of the request that were done before.
+    pub(super) completed: usize,
 }
 
 impl From<PgError> for Failure {
     fn from(error: PgError) -> Failure {
-        Failure { purpose: Purpose::Control, error }
+        Failure { purpose: Purpose::Control, error, completed: 0 }
     }
 }
 
@@ -91,12 +95,14 @@ impl Requests {
         let mut outcome = Outcome::default();
         let mut failure = None;
         while let Some(purpose) = self.expected.pop_front() {
-            if let Err(error) = read_answer(connection, purpose, &mut outcome).await {
-                if matches!(error, PgError::Lost(_) | PgError::Protocol(_)) {
+            let mut completed = 0;
+            if let Err(error) = read_answer(connection, purpose, &mut outcome, &mut completed).await {
+                let found = Failure { purpose, error, completed };
+                if matches!(found.error, PgError::Lost(_) | PgError::Protocol(_)) {
                     self.expected.clear();
-                    return Err(failure.unwrap_or(Failure { purpose, error }));
+                    return Err(failure.unwrap_or(found));
                 }
-                failure = failure.or(Some(Failure { purpose, error }));
+                failure = failure.or(Some(found));
             }
         }
         failure.map_or(Ok(outcome), Err)
@@ -104,7 +110,12 @@ impl Requests {
 }
 
 /// Reads the answers to one request, up to the point where the server is ready for the next.
-async fn read_answer(connection: &mut Connection, purpose: Purpose, outcome: &mut Outcome) -> Result<(), PgError> {
+async fn read_answer(
+    connection: &mut Connection,
+    purpose: Purpose,
+    outcome: &mut Outcome,
+    completed: &mut usize,
+) -> Result<(), PgError> {
     let mut failure = None;
     let mut changed = 0;
     loop {
@@ -112,6 +123,7 @@ async fn read_answer(connection: &mut Connection, purpose: Purpose, outcome: &mu
         match tag {
             b'C' => {
                 changed += command_rows(&body);
+                *completed += 1;
                 outcome.committed |= purpose == Purpose::Commit && body.starts_with(b"COMMIT");
             }
             b'D' if purpose == Purpose::Ask => outcome.asked.push(Row::decode(&body)?),

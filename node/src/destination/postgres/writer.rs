@@ -10,9 +10,11 @@ use super::{
     checkpoint::Lane,
     layout::{Format, Layout, Target},
     missing::MissingRows,
+    parking::Parking,
     requests::{Failure, Outcome, Purpose, Requests},
 };
 use crate::{
+    dead_letters::{Aside, Verdicts},
     destination::{Applied, DestinationError},
     pipeline::batch::{Batch, Change, Segment, SourceTable, TableChanges},
     postgres::{Connection, PgError, Row, sqlstate},
@@ -34,12 +36,12 @@ const MISSING: &str = "rows that the source updated or deleted are not at the de
 /// Applies batches to one destination over one connection, each in a transaction that begins with the
 /// fence and ends with the checkpoint.
 pub struct Writer {
-    connection: Connection,
-    requests: Requests,
-    rows: RowWriter,
-    lane: Lane,
-    epoch: Epoch,
-    format: Format,
+    pub(super) connection: Connection,
+    pub(super) requests: Requests,
+    pub(super) rows: RowWriter,
+    pub(super) lane: Lane,
+    pub(super) epoch: Epoch,
+    pub(super) format: Format,
     /// By the source table's oid.
     targets: HashMap<u32, Vec<Target>>,
     layouts: HashMap<u32, (Arc<SourceTable>, Vec<Arc<Layout>>)>,
@@ -52,10 +54,27 @@ pub struct Writer {
     unflushed: VecDeque<(Lsn, Lsn)>,
     durable: Lsn,
     missing: MissingRows,
+    /// Where changes go that the destination refuses; None: they end the pipeline.
+    pub(super) parking: Option<Parking>,
+}
+
+/// A batch, and how it is to be written.
+pub(super) struct Work<'a> {
+    pub(super) batch: &'a Batch,
+    pub(super) mode: Mode,
+    /// What of it is not written.
+    pub(super) aside: &'a Aside,
+    /// Changes of transactions before this position are at the destination already.
+    pub(super) floor: Lsn,
+    pub(super) whole: bool,
+    /// The first try: nothing was undone yet.
+    pub(super) is_first: bool,
+    /// For letters that come home: what crosses them off. None for changes from the stream.
+    pub(super) closing: Option<&'a str>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Mode {
+pub(super) enum Mode {
     Net,
     /// As `Net`, but rows that change are deleted and come again.
     Replace,
@@ -66,7 +85,7 @@ enum Mode {
 impl Mode {
     /// What may succeed where this mode violated a constraint: a unique value that went from row to row, a
     /// foreign key, a TRUNCATE that a foreign key forbids.
-    fn after(self, failure: &Failure) -> Option<Mode> {
+    pub(super) fn after(self, failure: &Failure) -> Option<Mode> {
         let code = failure.error.code().unwrap_or_default();
         let depends_on_order = matches!(failure.purpose, Purpose::Rows { .. } | Purpose::Truncate | Purpose::Commit)
             && (code.starts_with("23") || code == sqlstate::FEATURE_NOT_SUPPORTED);
@@ -107,7 +126,13 @@ impl Writer {
             unflushed: VecDeque::new(),
             durable: resumed_at,
             missing: MissingRows::default(),
+            parking: None,
         }
+    }
+
+    /// From now on changes that the destination refuses are set aside.
+    pub fn set_parking(&mut self, parking: Parking) {
+        self.parking = Some(parking);
     }
 
     /// Prepares the statements of the fence.
@@ -130,17 +155,9 @@ impl Writer {
             return Ok(self.applied(None, 0));
         }
         let whole = self.parts == 0 && batch.end.is_some();
-        let mut mode = Mode::Net;
-        let outcome = loop {
-            match self.attempt(batch, mode, whole).await {
-                Ok(outcome) => break outcome,
-                Err(failure) => {
-                    mode = mode.after(&failure).ok_or_else(|| self.judge(failure))?;
-                    self.undo_part(whole).await.map_err(|failure| self.judge(failure))?;
-                }
-            }
-        };
+        let (outcome, aside) = self.write(batch, whole).await?;
         let missing = self.note_missing(&outcome);
+        self.settle(aside, batch);
         let Some(end) = batch.end else {
             self.parts += 1;
             return Ok(self.applied(None, missing));
@@ -154,7 +171,36 @@ impl Writer {
             return Err(PgError::protocol("COMMIT did not commit").into());
         }
         self.note_commit(end.lsn, committed.asked.first())?;
+        self.forget_emptied().await;
         Ok(self.applied(Some(end.lsn), missing))
+    }
+
+    /// Writes a batch, by the first way that the destination accepts; changes that it refuses in every way are set
+    /// aside.
+    async fn write(&mut self, batch: &Batch, whole: bool) -> Result<(Outcome, Aside), DestinationError> {
+        let mut verdicts = Verdicts::default();
+        let mut aside = self.set_aside(batch, &verdicts).await?;
+        let (mut mode, mut is_first) = (Mode::Net, true);
+        loop {
+            let work = Work { batch, mode, aside: &aside, floor: self.resumed_at, whole, is_first, closing: None };
+            let failure = match self.attempt(&work).await {
+                Ok(outcome) => return Ok((outcome, aside)),
+                Err(failure) => failure,
+            };
+            is_first = false;
+            match mode.after(&failure) {
+                Some(next) => mode = next,
+                None if self.may_set_aside(&failure, true) => {
+                    self.undo_part(whole).await.map_err(|failure| self.judge(failure))?;
+                    self.sift(&work, &mut verdicts, failure).await?;
+                    aside = self.set_aside(batch, &verdicts).await?;
+                    mode = Mode::Net;
+                    continue;
+                }
+                None => return Err(self.judge(failure)),
+            }
+            self.undo_part(whole).await.map_err(|failure| self.judge(failure))?;
+        }
     }
 
     /// Asks how far the destination has written its commits to disk.
@@ -185,20 +231,23 @@ impl Writer {
         self.connection.close().await;
     }
 
-    async fn attempt(&mut self, batch: &Batch, mode: Mode, whole: bool) -> Result<Outcome, Failure> {
-        self.open_part(batch, mode, whole)?;
-        for segment in &batch.segments {
+    pub(super) async fn attempt(&mut self, work: &Work<'_>) -> Result<Outcome, Failure> {
+        self.open_part(work)?;
+        for segment in &work.batch.segments {
             match segment {
-                Segment::Net(tables) if mode != Mode::InOrder => {
-                    self.write_net(batch, tables, mode == Mode::Replace).await?
-                }
-                Segment::Net(tables) | Segment::InOrder(tables) => self.write_in_order(batch, tables).await?,
-                Segment::Truncate { relations, restart_identity, transaction } => {
-                    self.write_truncate(batch, relations, *restart_identity, *transaction, mode)?;
+                Segment::Net(tables) if work.mode != Mode::InOrder => self.write_net(work, tables).await?,
+                Segment::Net(tables) | Segment::InOrder(tables) => self.write_in_order(work, tables).await?,
+                Segment::Truncate { relations, restart_identity, transaction, .. } => {
+                    self.write_truncate(work, relations, *restart_identity, *transaction)?;
                 }
             }
         }
-        if whole {
+        match work.closing {
+            Some(sql) => self.requests.simple(&mut self.connection, Purpose::Control, sql)?,
+            None if !work.aside.is_empty() => self.record_aside(work.aside)?,
+            None => {}
+        }
+        if work.whole {
             self.requests.simple(&mut self.connection, Purpose::Commit, "COMMIT")?;
             self.ask_flushed()?;
         }
@@ -206,28 +255,33 @@ impl Writer {
     }
 
     /// What comes before the rows: BEGIN and the fence, or a savepoint inside a transaction that goes on.
-    fn open_part(&mut self, batch: &Batch, mode: Mode, whole: bool) -> Result<(), Failure> {
-        if self.parts == 0 && (mode == Mode::Net || whole) {
+    fn open_part(&mut self, work: &Work<'_>) -> Result<(), Failure> {
+        if self.parts == 0 && (work.is_first || work.whole) {
             self.requests.simple(&mut self.connection, Purpose::Control, "BEGIN")?;
-            match batch.end {
+            match work.batch.end {
                 Some(end) => self.fence("advance", Some(end.lsn))?,
                 None => self.fence("guard", None)?,
             }
         }
-        if mode != Mode::Net {
-            self.requests.simple(&mut self.connection, Purpose::Control, "SET CONSTRAINTS ALL DEFERRED")?;
-        } else if !whole {
+        if work.is_first && !work.whole {
             let sql = if self.parts > 0 { "RELEASE part; SAVEPOINT part" } else { "SAVEPOINT part" };
             self.requests.simple(&mut self.connection, Purpose::Control, sql)?;
+        }
+        if work.mode != Mode::Net {
+            self.requests.simple(&mut self.connection, Purpose::Control, "SET CONSTRAINTS ALL DEFERRED")?;
         }
         Ok(())
     }
 
     /// Back to where the failed part began.
-    async fn undo_part(&mut self, whole: bool) -> Result<(), Failure> {
+    pub(super) async fn undo_part(&mut self, whole: bool) -> Result<(), Failure> {
+        self.undo(if whole { "ROLLBACK" } else { "ROLLBACK TO part" }).await
+    }
+
+    /// Goes back by this statement, after a failure in the midst of others.
+    pub(super) async fn undo(&mut self, sql: &str) -> Result<(), Failure> {
         self.rows.reset();
-        let undo = if whole { "ROLLBACK" } else { "ROLLBACK TO part" };
-        self.requests.simple(&mut self.connection, Purpose::Control, undo)?;
+        self.requests.simple(&mut self.connection, Purpose::Control, sql)?;
         self.requests.simple(&mut self.connection, Purpose::Control, "DEALLOCATE ALL")?;
         self.prepare_fence()?;
         self.requests.finish(&mut self.connection).await.map(drop)
@@ -250,7 +304,7 @@ impl Writer {
         self.requests.finish(&mut self.connection).await
     }
 
-    fn fence(&mut self, statement: &str, position: Option<Lsn>) -> Result<(), Failure> {
+    pub(super) fn fence(&mut self, statement: &str, position: Option<Lsn>) -> Result<(), Failure> {
         let mut parameters = vec![
             self.lane.pipeline.clone(),
             self.lane.destination.clone(),
@@ -263,7 +317,7 @@ impl Writer {
         Ok(())
     }
 
-    fn ask_flushed(&mut self) -> Result<(), Failure> {
+    pub(super) fn ask_flushed(&mut self) -> Result<(), Failure> {
         self.execute("flushed", &[])?;
         self.requests.expect(Purpose::Ask);
         Ok(())
@@ -282,50 +336,63 @@ impl Writer {
         Ok(())
     }
 
-    async fn write_net(&mut self, batch: &Batch, tables: &[TableChanges], replace: bool) -> Result<(), Failure> {
+    async fn write_net(&mut self, work: &Work<'_>, tables: &[TableChanges]) -> Result<(), Failure> {
+        let batch = work.batch;
         for table in tables {
             for layout in self.layouts(&table.table)? {
-                let start = self.resumed_at.max(layout.start);
+                let start = work.floor.max(layout.start);
                 let all_new = batch.transactions.first().is_none_or(|first| *first >= start);
                 let wanted: Vec<Change>;
-                let changes = if all_new {
+                let changes = if all_new && work.aside.is_empty() {
                     table.changes.as_slice()
                 } else {
-                    wanted = table.changes.iter().filter(|change| is_after(batch, change, start)).copied().collect();
+                    let is_wanted = |change: &&Change| is_after(batch, change, start) && !work.aside.skips(change);
+                    wanted = table.changes.iter().filter(is_wanted).copied().collect();
                     wanted.as_slice()
                 };
+                let replace = work.mode == Mode::Replace;
                 self.rows.write_net(&mut self.connection, &mut self.requests, &layout, table, changes, replace).await?;
             }
         }
         Ok(())
     }
 
-    async fn write_in_order(&mut self, batch: &Batch, tables: &[TableChanges]) -> Result<(), Failure> {
-        let mut placed: Vec<Placed<'_>> = Vec::new();
-        for table in tables {
-            for layout in self.layouts(&table.table)? {
-                let start = self.resumed_at.max(layout.start);
-                let wanted = table.changes.iter().filter(|change| is_after(batch, change, start));
-                placed.extend(wanted.map(|change| (table, *change, Arc::clone(&layout))));
-            }
-        }
-        placed.sort_by_key(|(_, change, _)| change.sequence);
+    async fn write_in_order(&mut self, work: &Work<'_>, tables: &[TableChanges]) -> Result<(), Failure> {
+        let placed = self.placed(work, tables)?;
         self.rows.write_in_order(&mut self.connection, &mut self.requests, &placed).await
     }
 
-    fn write_truncate(
+    /// The changes of these tables that are to be written, in the source's order.
+    pub(super) fn placed<'a>(
         &mut self,
-        batch: &Batch,
+        work: &Work<'_>,
+        tables: &'a [TableChanges],
+    ) -> Result<Vec<Placed<'a>>, Failure> {
+        let mut placed: Vec<Placed<'_>> = Vec::new();
+        for table in tables {
+            for layout in self.layouts(&table.table)? {
+                let start = work.floor.max(layout.start);
+                let is_wanted = |change: &&Change| is_after(work.batch, change, start) && !work.aside.skips(change);
+                let wanted = table.changes.iter().filter(is_wanted);
+                placed.extend(wanted.map(|change| (table, *change, Arc::clone(&layout))));
+            }
+        }
+        placed.sort_by_key(|(_, change, _)| change.place());
+        Ok(placed)
+    }
+
+    pub(super) fn write_truncate(
+        &mut self,
+        work: &Work<'_>,
         relations: &[Arc<SourceTable>],
         restart_identity: bool,
         transaction: u32,
-        mode: Mode,
     ) -> Result<(), Failure> {
-        let commit_lsn = batch.transactions.get(transaction as usize).copied().unwrap_or_default();
+        let commit_lsn = work.batch.transactions.get(transaction as usize).copied().unwrap_or_default();
         let mut tables = Vec::new();
         for relation in relations {
             let layouts = self.layouts(relation)?;
-            let wanted = layouts.iter().filter(|layout| commit_lsn >= self.resumed_at.max(layout.start));
+            let wanted = layouts.iter().filter(|layout| commit_lsn >= work.floor.max(layout.start));
             tables.extend(wanted.map(|layout| layout.table_sql.clone()));
         }
         if tables.is_empty() {
@@ -333,7 +400,7 @@ impl Writer {
         }
         // A foreign key from a table that is not truncated forbids TRUNCATE, at the destination alone
         // when that table is not replicated: then the rows are deleted.
-        let sql = match mode {
+        let sql = match work.mode {
             Mode::Net | Mode::Replace if restart_identity => format!("TRUNCATE {} RESTART IDENTITY", tables.join(", ")),
             Mode::Net | Mode::Replace => format!("TRUNCATE {}", tables.join(", ")),
             Mode::InOrder => tables.iter().map(|table| format!("DELETE FROM {table}")).collect::<Vec<_>>().join("; "),
@@ -342,7 +409,7 @@ impl Writer {
     }
 
     /// How the table is laid out at each of its targets here.
-    fn layouts(&mut self, table: &Arc<SourceTable>) -> Result<Vec<Arc<Layout>>, Failure> {
+    pub(super) fn layouts(&mut self, table: &Arc<SourceTable>) -> Result<Vec<Arc<Layout>>, Failure> {
         if let Some((known, layouts)) = self.layouts.get(&table.relation.oid)
             && Arc::ptr_eq(known, table)
         {
@@ -351,12 +418,50 @@ impl Writer {
         let mut layouts = Vec::new();
         for target in self.targets.get(&table.relation.oid).map(Vec::as_slice).unwrap_or_default() {
             let layout = Layout::new(table, target, self.format, self.layout_count)
-                .map_err(|error| Failure { purpose: Purpose::Control, error: PgError::Drift(error.to_string()) })?;
+                .map_err(|error| PgError::Drift(error.to_string()))?;
             self.layout_count += 1;
             layouts.push(Arc::new(layout));
         }
         self.layouts.insert(table.relation.oid, (Arc::clone(table), layouts.clone()));
         Ok(layouts)
+    }
+
+    /// Whether changes of this table in the transaction at `commit_lsn` are to be written to any target.
+    pub(super) fn is_wanted(&self, floor: Lsn, oid: u32, commit_lsn: Lsn) -> bool {
+        let targets = self.targets.get(&oid).map(Vec::as_slice).unwrap_or_default();
+        targets.iter().any(|target| commit_lsn >= floor.max(target.start))
+    }
+
+    /// Whether changes of this source table are written here.
+    pub fn is_mine(&self, oid: u32) -> bool {
+        self.targets.contains_key(&oid)
+    }
+
+    /// How many letters wait at this lane.
+    pub fn letters(&self) -> u64 {
+        self.parking.as_ref().map_or(0, Parking::letters)
+    }
+
+    /// A source transaction is open at the destination.
+    pub(super) fn has_open_parts(&self) -> bool {
+        self.parts > 0
+    }
+
+    /// The form of the values to come.
+    pub(super) fn set_format(&mut self, format: Format) {
+        if self.format != format {
+            self.format = format;
+            self.layouts.clear();
+        }
+    }
+
+    pub(super) fn resumed_at(&self) -> Lsn {
+        self.resumed_at
+    }
+
+    /// Nothing was committed since this session began.
+    pub(super) fn has_just_begun(&self) -> bool {
+        self.unflushed.is_empty() && self.durable == self.resumed_at
     }
 
     /// Everything in the batch was applied before this session began.
@@ -397,7 +502,7 @@ impl Writer {
         Applied { committed, durable: self.durable, missing_rows }
     }
 
-    fn judge(&self, failure: Failure) -> DestinationError {
+    pub(super) fn judge(&self, failure: Failure) -> DestinationError {
         let code = failure.error.code();
         if failure.purpose == Purpose::Fence && code == Some(sqlstate::DIVISION_BY_ZERO) {
             return DestinationError::Fenced { epoch: self.epoch };

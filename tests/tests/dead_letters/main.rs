@@ -1,0 +1,6 @@
+//! Changes that a destination does not take: where they wait, and how they come home.
+
+mod contract;
+mod redis_faults;
+mod rows;
+mod samples;
