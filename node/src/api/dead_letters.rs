@@ -1,16 +1,18 @@
 //! `rosetta.v1.DeadLetters` over the letters of a process.
 
+mod reach;
 mod select;
 
 use std::{pin::Pin, sync::Arc, time::Duration};
 
 use rosetta_proto::{
     error_status,
-    v1::{self, dead_letters_server},
+    v1::{self, dead_letters_client::DeadLettersClient, dead_letters_server},
 };
 use tokio_stream::{Stream, StreamExt, wrappers::ReceiverStream};
-use tonic::{Code, Request, Response, Status};
+use tonic::{Code, Request, Response, Status, metadata::MetadataValue, transport::Channel};
 
+pub(super) use self::reach::Reach;
 use self::select::{Selected, Selection};
 use crate::dead_letters::{
     Addressed, ColumnText, Desk, DeskError, LetterChange, LetterName, Mailbox, StoreError, table_name,
@@ -26,18 +28,24 @@ const EXPORT_AHEAD: usize = 16;
 #[derive(Clone)]
 pub(super) struct DeadLetters {
     desk: Arc<Desk>,
-    /// Of the pipelines that this process runs.
-    mailboxes: Arc<[Mailbox]>,
+    reach: Reach,
 }
 
 impl DeadLetters {
-    pub(super) fn new(desk: Arc<Desk>, mut mailboxes: Vec<Mailbox>) -> DeadLetters {
-        mailboxes.sort();
-        DeadLetters { desk, mailboxes: mailboxes.into() }
+    pub(super) fn new(desk: Arc<Desk>, reach: Reach) -> DeadLetters {
+        DeadLetters { desk, reach }
     }
 
     fn selection(&self, filter: Option<v1::DeadLetterFilter>) -> Selection {
-        Selection::new(Arc::clone(&self.desk), &self.mailboxes, filter.unwrap_or_default())
+        Selection::new(Arc::clone(&self.desk), &self.reach.mailboxes(), filter.unwrap_or_default())
+    }
+
+    /// Who runs the pipeline, if another node does.
+    fn owner(&self, mailbox: &Mailbox, is_forwarded: bool) -> Result<Option<DeadLettersClient<Channel>>, Status> {
+        if is_forwarded {
+            return Ok(None);
+        }
+        Ok(self.reach.elsewhere(&mailbox.pipeline)?.map(DeadLettersClient::new))
     }
 
     /// The letters that a request means, by name.
@@ -108,12 +116,22 @@ impl dead_letters_server::DeadLetters for DeadLetters {
         &self,
         request: Request<v1::ReplayDeadLettersRequest>,
     ) -> Result<Response<v1::ReplayDeadLettersResponse>, Status> {
-        let v1::ReplayDeadLettersRequest { selection, requested_by, reason, .. } = request.into_inner();
+        let is_forwarded = is_forwarded(&request);
+        let v1::ReplayDeadLettersRequest { request_id, selection, requested_by, reason } = request.into_inner();
         if requested_by.is_empty() {
             return Err(invalid("requested_by is empty: say who asks", "requested_by"));
         }
         let names = self.selected(selection).await?;
         for (mailbox, names) in by_mailbox(&names) {
+            if let Some(owner) = self.owner(&mailbox, is_forwarded)? {
+                for selection in selections(&names) {
+                    let (request_id, requested_by, reason) = (request_id.clone(), requested_by.clone(), reason.clone());
+                    let request =
+                        v1::ReplayDeadLettersRequest { request_id, selection: Some(selection), requested_by, reason };
+                    owner.clone().replay(forwarded(request)).await?;
+                }
+                continue;
+            }
             let mut tables: Vec<String> = names.iter().map(|name| name.stream.table.clone()).collect();
             tables.dedup();
             self.desk.replay(&mailbox, &tables).await.map_err(desk_status)?;
@@ -126,7 +144,8 @@ impl dead_letters_server::DeadLetters for DeadLetters {
         &self,
         request: Request<v1::DiscardDeadLettersRequest>,
     ) -> Result<Response<v1::DiscardDeadLettersResponse>, Status> {
-        let v1::DiscardDeadLettersRequest { selection, requested_by, reason, .. } = request.into_inner();
+        let is_forwarded = is_forwarded(&request);
+        let v1::DiscardDeadLettersRequest { request_id, selection, requested_by, reason } = request.into_inner();
         for (value, field) in [(&requested_by, "requested_by"), (&reason, "reason")] {
             if value.is_empty() {
                 return Err(invalid(&format!("{field} is empty: say who asks, and why"), field));
@@ -135,6 +154,15 @@ impl dead_letters_server::DeadLetters for DeadLetters {
         let names = self.selected(selection).await?;
         let mut discarded = 0;
         for (mailbox, names) in by_mailbox(&names) {
+            if let Some(owner) = self.owner(&mailbox, is_forwarded)? {
+                for selection in selections(&names) {
+                    let (request_id, requested_by, reason) = (request_id.clone(), requested_by.clone(), reason.clone());
+                    let request =
+                        v1::DiscardDeadLettersRequest { request_id, selection: Some(selection), requested_by, reason };
+                    discarded += owner.clone().discard(forwarded(request)).await?.into_inner().discarded;
+                }
+                continue;
+            }
             discarded += self.desk.discard(&mailbox, &names).await.map_err(desk_status)?;
             let Mailbox { pipeline, destination } = mailbox;
             tracing::warn!(pipeline, destination, requested_by, reason, discarded, "dead letters were given up");
@@ -161,6 +189,27 @@ impl dead_letters_server::DeadLetters for DeadLetters {
         });
         Ok(Response::new(Box::pin(ReceiverStream::new(receiver).map(|item| item))))
     }
+}
+
+/// Says that a node has passed a request on to the owner of a pipeline, who does not pass it on again.
+const FORWARDED: &str = "rosetta-forwarded";
+
+fn is_forwarded<T>(request: &Request<T>) -> bool {
+    request.metadata().contains_key(FORWARDED)
+}
+
+fn forwarded<T>(message: T) -> Request<T> {
+    let mut request = Request::new(message);
+    request.metadata_mut().insert(FORWARDED, MetadataValue::from_static("1"));
+    request
+}
+
+/// The same letters by their ids, as many as one request may have.
+fn selections(names: &[LetterName]) -> impl Iterator<Item = v1::DeadLetterSelection> {
+    names.chunks(LARGEST_PAGE as usize).map(|names| {
+        let ids = names.iter().map(ToString::to_string).collect();
+        v1::DeadLetterSelection { ids, filter: None }
+    })
 }
 
 fn by_mailbox(names: &[LetterName]) -> Vec<(Mailbox, Vec<LetterName>)> {

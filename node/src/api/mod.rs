@@ -25,7 +25,7 @@ use tonic::service::Routes;
 use crate::supervisor::Fleet;
 
 pub use cluster::serve as serve_cluster;
-use dead_letters::DeadLetters;
+use dead_letters::{DeadLetters, Reach};
 pub use listen::{Addresses, Listeners};
 
 /// Answers for the pipelines of a standalone process until cancelled.
@@ -47,7 +47,7 @@ pub async fn serve(
         .add_service(PipelinesServer::new(pipelines))
         .add_service(ClusterServer::new(standalone::Cluster::new(Arc::clone(&fleet))));
     if let Some(desk) = fleet.desk() {
-        services.add_service(DeadLettersServer::new(DeadLetters::new(desk, fleet.mailboxes())));
+        services.add_service(DeadLettersServer::new(DeadLetters::new(desk, Reach::alone(fleet.mailboxes()))));
     }
     server::run(listeners, services, standalone::pages(fleet), cancel).await
 }

@@ -16,6 +16,7 @@ use crate::{
     catalog::{Catalog, CatalogSettings},
     cluster::{self, Node, NodeOptions},
     config::Settings,
+    dead_letters::RedisStore,
     secret::Keyring,
 };
 
@@ -32,9 +33,12 @@ pub(super) struct Arguments {
     /// etcd's members, http://HOST:PORT, separated by commas.
     #[arg(long, value_name = "URLS", env = "ROSETTA_ETCD_ENDPOINTS", value_delimiter = ',', required = true)]
     etcd_endpoints: Vec<String>,
-    /// Where dead letters wait, redis://HOST:PORT.
+    /// Where dead letters wait, redis://HOST:PORT. Without, a row that a destination refuses ends its pipeline.
     #[arg(long, value_name = "URL", env = "ROSETTA_REDIS_URL")]
     redis_url: Option<String>,
+    /// Use a Redis that may lose what it has acknowledged, too.
+    #[arg(long, env = "ROSETTA_ALLOW_VOLATILE_DEAD_LETTERS")]
+    allow_volatile_dead_letters: bool,
     #[command(flatten)]
     addresses: Addresses,
     /// Where peers and clients reach this node's gRPC, HOST:PORT [default: --grpc-addr, or the host's name if that is
@@ -112,7 +116,10 @@ fn options(arguments: &Arguments, listeners: &Listeners) -> Result<NodeOptions, 
         .map_err(|error| format!("cannot make the data folder '{folder}': {error}"))?;
     let etcd = EtcdOptions::new(arguments.etcd_endpoints.iter().map(|endpoint| endpoint_url(endpoint)));
     let address = advertised(arguments, listeners)?;
-    Ok(NodeOptions { cluster: arguments.cluster.clone(), id, address, etcd, catalog, settings, keys })
+    let open = |url: &String| RedisStore::new(url, arguments.allow_volatile_dead_letters);
+    let dead_letters = arguments.redis_url.as_ref().map(open).transpose().map_err(|error| error.to_string())?;
+    let cluster = arguments.cluster.clone();
+    Ok(NodeOptions { cluster, id, address, etcd, catalog, settings, keys, dead_letters })
 }
 
 /// `HOST:PORT` is how many write an endpoint.

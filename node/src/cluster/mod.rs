@@ -23,7 +23,7 @@ use rosetta_coordinator::{
     view::Views,
 };
 
-use crate::catalog::Catalog;
+use crate::{catalog::Catalog, dead_letters::Desk};
 
 pub use channels::Channels;
 pub use local::{Local, LocalPipeline};
@@ -43,6 +43,8 @@ pub struct Node {
     /// The pipelines that run here now.
     pub local: Local,
     pub readiness: Readiness,
+    /// Where dead letters wait, if anywhere.
+    pub desk: Option<Arc<Desk>>,
     pub held: Held,
 }
 

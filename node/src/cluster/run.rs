@@ -18,6 +18,7 @@ use super::{Held, Local, Node, Readiness, Workshop, history, leader, peers, read
 use crate::{
     catalog::{Catalog, Recorder},
     config::Settings,
+    dead_letters::{Desk, RedisStore},
     secret::Keyring,
 };
 
@@ -36,6 +37,8 @@ pub struct NodeOptions {
     pub catalog: Catalog,
     pub settings: Settings,
     pub keys: Arc<Keyring>,
+    /// Where dead letters wait; without, a row that a destination refuses ends its pipeline.
+    pub dead_letters: Option<RedisStore>,
 }
 
 /// A node that runs.
@@ -59,9 +62,12 @@ pub fn start(options: NodeOptions) -> std::io::Result<Running> {
     info!(node = %record.id, incarnation = %record.incarnation, cluster = options.cluster, "starting");
     let session = Session::start(&*store, &keys, record.clone())?;
     let views = Views::start(Arc::clone(&store), keys.clone());
-    let (local, readiness, held) = (Local::default(), Readiness::default(), Held::default());
+    let (local, held) = (Local::default(), Held::default());
+    let readiness = Readiness::new(options.dead_letters.is_some());
     let (watch, catalog) = (session.watch(), options.catalog.clone());
-    let node = Arc::new(Node { record, keys, store, views, session: watch, catalog, local, readiness, held });
+    let letters = options.dead_letters.map(Arc::new);
+    let desk = letters.clone().map(|letters| Arc::new(Desk::new(letters)));
+    let node = Arc::new(Node { record, keys, store, views, session: watch, catalog, local, readiness, held, desk });
     let workshop = Arc::new(Workshop { settings: options.settings, keys: options.keys });
     let (finder, findings) = mpsc::channel::<Finding>(FINDINGS);
     let stop_runner = CancellationToken::new();
@@ -73,6 +79,10 @@ pub fn start(options: NodeOptions) -> std::io::Result<Running> {
     others.spawn(peers::watch_peers(Arc::clone(&node), finder));
     let reached = Arc::clone(&node);
     others.spawn(async move { readiness::reach_catalog(&reached).await });
+    if let Some(letters) = letters {
+        let reached = Arc::clone(&node);
+        others.spawn(async move { readiness::reach_letters(&reached, &letters).await });
+    }
     Ok(Running { node, session, runner: running, stop_runner, _others: others })
 }
 

@@ -88,7 +88,7 @@ impl World {
             let listeners = Listeners::new(listener().await, listener().await);
             let (grpc, http) = (listeners.grpc_address().expect("gRPC"), listeners.http_address().expect("HTTP"));
             let (cluster, address) = ("test".to_owned(), grpc.to_string());
-            let options = NodeOptions { cluster, id, address, etcd, catalog, settings, keys };
+            let options = NodeOptions { cluster, id, address, etcd, catalog, settings, keys, dead_letters: None };
             let running = cluster::start(options).expect("a node");
             let node = Arc::clone(&running.node);
             let answering = tokio::spawn(async move {

@@ -35,12 +35,19 @@ mod watch;
 
 use std::{io, sync::Arc};
 
-use rosetta_proto::v1::{cluster_server::ClusterServer, peers_server::PeersServer, pipelines_server::PipelinesServer};
+use rosetta_proto::v1::{
+    cluster_server::ClusterServer, dead_letters_server::DeadLettersServer, peers_server::PeersServer,
+    pipelines_server::PipelinesServer,
+};
 use tokio_util::sync::CancellationToken;
 use tonic::service::Routes;
 
 use self::{figures::Figures, statuses::Statuses};
-use super::{Listeners, server};
+use super::{
+    Listeners,
+    dead_letters::{DeadLetters, Reach},
+    server,
+};
 use crate::{catalog::Recorder, cluster::Node};
 
 /// What the services work with.
@@ -74,6 +81,10 @@ pub async fn serve(node: Arc<Node>, listeners: Listeners, cancel: CancellationTo
         .add_service(PipelinesServer::new(pipelines::Pipelines(Arc::clone(&api))))
         .add_service(ClusterServer::new(service::Cluster::new(Arc::clone(&api))))
         .add_service(PeersServer::new(peers::Peers(Arc::clone(&api))));
+    if let Some(desk) = &api.node.desk {
+        let reach = Reach::cluster(Arc::clone(&api.node));
+        services.add_service(DeadLettersServer::new(DeadLetters::new(Arc::clone(desk), reach)));
+    }
     tokio::select! {
         served = server::run(listeners, services, pages::pages(Arc::clone(&api)), cancel) => served,
         never = readiness::report(&api.node, &health) => match never {},

@@ -200,6 +200,7 @@ impl Keeper {
         match job(&self.workshop, record, epochs) {
             Ok(mut job) => {
                 job.status = Arc::clone(&self.status);
+                job.desk.clone_from(&self.node.desk);
                 self.activity = Activity::Running { running: Running::start(job, ready), version };
             }
             Err(error) => {
