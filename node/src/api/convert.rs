@@ -32,7 +32,7 @@ pub(super) fn status(pipeline: &str, node: &str, figures: &Figures, changes_per_
         epoch: figures.epoch.0,
         lag_bytes: has_position.then(|| figures.lag_bytes()),
         lag_ms: has_position.then_some(figures.lag_ms),
-        error: figures.error.clone().unwrap_or_default(),
+        error: figures.shown_error().unwrap_or_default().to_owned(),
         rows_copied: figures.rows_copied,
         changes: figures.changes,
         changes_per_second,

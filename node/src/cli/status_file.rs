@@ -85,7 +85,7 @@ fn line(status: &Status) -> Line {
         lag_ms: figures.lag_ms,
         latency_p50_ms: figures.latency.quantile_ms(0.5),
         latency_p99_ms: figures.latency.quantile_ms(0.99),
-        error: figures.error,
+        error: figures.shown_error().map(str::to_owned),
         tables: figures.tables,
         tables_copied: figures.tables_copied,
         rows_copied: figures.rows_copied,

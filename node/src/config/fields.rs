@@ -57,6 +57,41 @@ pub(super) fn choice<V: Default + Copy>(
     Err(document.invalid(written, format!("{subject}: {key} \"{value}\" does not exist; use {known}")))
 }
 
+/// Units, and what they are worth; the first is the example.
+type Units = [(&'static str, u64); 4];
+/// In milliseconds.
+pub(super) const TIMES: Units = [("s", 1000), ("ms", 1), ("m", 60_000), ("h", 3_600_000)];
+/// In bytes; powers of 1024, as PostgreSQL counts.
+pub(super) const SIZES: Units = [("GB", 1 << 30), ("MB", 1 << 20), ("kB", 1 << 10), ("TB", 1 << 40)];
+
+/// A positive whole number with its unit, such as `30s` or `5GB`.
+pub(super) fn quantity(
+    document: &Document<'_>,
+    written: Option<&Text>,
+    subject: &str,
+    key: &str,
+    units: &Units,
+) -> Result<Option<u64>, ConfigError> {
+    let Some(written) = written else { return Ok(None) };
+    let value = document.string(written)?;
+    let digits = value.bytes().take_while(u8::is_ascii_digit).count();
+    let (number, unit) = value.split_at(digits);
+    let worth = units.iter().find(|(name, _)| *name == unit.trim()).map(|(_, worth)| *worth);
+    let parsed = number.parse::<u64>().ok().filter(|number| *number > 0);
+    match (parsed, worth) {
+        (Some(number), Some(worth)) if number <= u64::MAX >> 20 => Ok(Some(number.saturating_mul(worth))),
+        _ => {
+            let names = units.map(|(name, _)| name).join(", ");
+            let message = format!(
+                "{subject}: {key} {} is not a number with a unit; use one of {names}, as in 30{}",
+                quoted(&value),
+                units[0].0
+            );
+            Err(document.invalid(written, message))
+        }
+    }
+}
+
 pub(super) fn known<'a>(kind: &str, names: impl Iterator<Item = &'a str>) -> String {
     let names: Vec<&str> = names.collect();
     if names.is_empty() { format!("add a [[{kind}]]") } else { format!("known {kind}s: {}", names.join(", ")) }

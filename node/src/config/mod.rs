@@ -22,6 +22,7 @@ pub use message::load_with_message;
 pub use pattern::TablePatterns;
 pub use settings::Settings;
 
+use crate::dead_letters::SpillLimits;
 use raw::Document;
 use std::fmt;
 use std::path::Path;
@@ -110,6 +111,8 @@ pub struct Pipeline {
     /// The user's publication; `None` where Rosetta makes its own.
     pub publication: Option<String>,
     pub entries: Vec<TableEntry>,
+    /// What becomes of changes for a destination that is away.
+    pub spill: SpillLimits,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

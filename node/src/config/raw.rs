@@ -46,6 +46,9 @@ pub(super) struct RawPipeline {
     pub(super) apply_workers: Option<Spanned<i64>>,
     pub(super) slot: Option<Text>,
     pub(super) publication: Option<Text>,
+    pub(super) spill_after: Option<Text>,
+    pub(super) max_slot_wal: Option<Text>,
+    pub(super) max_dead_letters: Option<Text>,
     #[serde(default, rename = "table")]
     pub(super) entries: Vec<Spanned<RawEntry>>,
 }

@@ -1,10 +1,12 @@
 //! From what is written to what is valid. The first problem ends it.
 
 use super::error::{ConfigError, Place};
-use super::fields::{choice, distinct, known, quoted, required};
+use super::fields::{SIZES, TIMES, choice, distinct, known, quantity, quoted, required};
 use super::raw::{Document, RawDestination, RawFile, RawPipeline, RawSource, Text};
 use super::routes;
 use super::{Definitions, Destination, DestinationKind, Pipeline, Secret, SnapshotMode, Source, TablePatterns};
+use crate::dead_letters::SpillLimits;
+use std::time::Duration;
 use toml::Spanned;
 
 /// More connections than this help no destination.
@@ -126,7 +128,20 @@ fn pipeline(
     let publication = publication(document, raw, &subject)?;
     let mut tables = table_patterns(document, table, &subject)?;
     let entries = routes::entries(document, raw, &subject, &destinations, &mut tables)?;
-    Ok(Pipeline { name, source, destinations, tables, snapshot, apply_workers, slot, publication, entries })
+    let spill = spill_limits(document, raw, &subject)?;
+    Ok(Pipeline { name, source, destinations, tables, snapshot, apply_workers, slot, publication, entries, spill })
+}
+
+fn spill_limits(document: &Document<'_>, raw: &RawPipeline, subject: &str) -> Result<SpillLimits, ConfigError> {
+    let defaults = SpillLimits::default();
+    let after = quantity(document, raw.spill_after.as_ref(), subject, "spill_after", &TIMES)?;
+    let max_slot_wal = quantity(document, raw.max_slot_wal.as_ref(), subject, "max_slot_wal", &SIZES)?;
+    let max_bytes = quantity(document, raw.max_dead_letters.as_ref(), subject, "max_dead_letters", &SIZES)?;
+    Ok(SpillLimits {
+        after: after.map_or(defaults.after, Duration::from_millis),
+        max_slot_wal: max_slot_wal.unwrap_or(defaults.max_slot_wal),
+        max_bytes: max_bytes.unwrap_or(defaults.max_bytes),
+    })
 }
 
 fn source_of(

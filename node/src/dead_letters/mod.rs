@@ -7,8 +7,10 @@ mod desk;
 mod display;
 mod letter;
 mod load;
+mod merge;
 #[cfg(test)]
 mod order_tests;
+mod outage;
 mod parked;
 mod redis;
 mod sqlite;
@@ -25,6 +27,8 @@ pub use self::{
         ShapeColumn, ShapeId, ShapeKey, Spill, SpillStep, StreamFigures, TABLE_STOPPED,
     },
     load::{Pages, Shapes, Waiting, load_parked, remove_before, sweep},
+    merge::Merged,
+    outage::{Absence, Away, Outages, Plan, SpillLimits, plan},
     parked::{Block, Outlook, Parked, ParkedChange},
     redis::RedisStore,
     sqlite::SqliteStore,

@@ -2,12 +2,19 @@
 
 use rosetta_proto::{Epoch, Lsn};
 
-use super::{PipelineError, job::Job, prepared::Prepared};
+use super::{
+    PipelineError,
+    away::{self, Spills},
+    job::Job,
+    prepared::Prepared,
+};
 use crate::{
     config::SnapshotMode,
+    dead_letters::{Owner, StoreError},
+    destination::DestinationError,
     destination::postgres::{Origin, Phase, TakenOver, Takeover, checkpoint},
     postgres::{Connection, Session},
-    source::slot::{self, Slot, Standing},
+    source::slot::{self, Discontinuity, Slot, Standing},
 };
 
 /// The pipeline's claim on everything it touches.
@@ -68,7 +75,17 @@ pub(super) async fn claim(
     replication.close().await;
     let pipeline = &job.definition.name;
     let newest = prepared.iter().map(|destination| destination.known).max().unwrap_or(Epoch::NONE);
+    let newest = newest.max(away::newest_owner(job.desk.as_ref(), pipeline).await);
     let epoch = job.ownership.claim(pipeline, newest)?;
+    if let Some(desk) = &job.desk {
+        let owner = Owner { pipeline: pipeline.clone(), epoch };
+        match desk.store.claim(&owner).await {
+            Err(error @ StoreError::Fenced { .. }) => return Err(DestinationError::from(error).into()),
+            // Needed only when something is to be written there.
+            Err(error) => tracing::warn!("{error}"),
+            Ok(()) => {}
+        }
+    }
     let mut taken = Vec::new();
     for destination in prepared.iter_mut() {
         let server = destination.label();
@@ -91,13 +108,22 @@ pub(super) async fn check_continuity(
     source: &mut Connection,
     claim: &Claim,
     slot: Option<&Slot>,
+    (prepared, spills): (&[Prepared], &Spills),
 ) -> Result<(), PipelineError> {
     let current =
         slot::current_position(source).await.map_err(|error| PipelineError::source(&job.source_label(), error))?;
     let standing = Standing { origin: &claim.origin, slot, current };
-    for taken in claim.taken.iter().filter(|taken| taken.phase != Phase::New) {
-        for position in taken.positions.iter().copied().flatten() {
-            slot::check_continuity(&taken.origin, standing, position)?;
+    for (destination, taken) in prepared.iter().zip(&claim.taken).filter(|(_, taken)| taken.phase != Phase::New) {
+        for (worker, position) in taken.positions.iter().enumerate() {
+            let Some(position) = *position else { continue };
+            // What the store holds of the time after the destination's position continues it.
+            let spilled = spills.find(&destination.name, worker).map_or(position, |spill| position.max(spill.end));
+            match (slot::check_continuity(&taken.origin, standing, spilled), spills.error(&destination.name)) {
+                (Err(Discontinuity::SlotAhead { .. }), Some(error)) => {
+                    return Err(DestinationError::from(error.clone()).into());
+                }
+                (checked, _) => checked?,
+            }
             if taken.origin.timeline != claim.origin.timeline {
                 check_timeline(job, taken, claim, position).await?;
             }

@@ -33,12 +33,13 @@ pub(super) async fn reach_stream(
     prepared: &mut [Prepared],
     claim: &Claim,
     selected: &[Selected],
-    publications: &[String],
+    (publications, all_are_here): (&[String], bool),
 ) -> Result<Vec<Vec<Lsn>>, PipelineError> {
     let name = &job.definition.slot;
     let failed = |error| PipelineError::source(&job.source_label(), error);
     let found = slot::find(source, name).await.map_err(failed)?;
-    let is_new = claim.taken.iter().all(|taken| taken.phase == Phase::New);
+    // A destination that is away may need the slot as it is.
+    let is_new = all_are_here && claim.taken.iter().all(|taken| taken.phase == Phase::New);
     let session = Session::replication(job.application_name(claim.epoch));
     let mut replication = Connection::connect(&job.source, &session).await.map_err(failed)?;
     let mut begin = found.as_ref().and_then(|slot| slot.confirmed);

@@ -9,17 +9,17 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    PipelineError,
+    PipelineError, away,
     batch::Batch,
-    intake::{BatchLimits, Catalog, Intake, IntakeError},
-    lane::{LaneReport, run_lane},
+    intake::{Catalog, Intake, IntakeError},
+    job::Job,
+    lane::{LaneReport, Role, run_lane},
     pace::Pace,
     progress::Progress,
-    recovery::Recovery,
     status::Status,
 };
 use crate::{
-    destination::{Destination, DestinationError},
+    destination::DestinationError,
     postgres::PgError,
     source::stream::{Confirmation, ReplicationStream, postgres_micros_now},
 };
@@ -42,28 +42,41 @@ const REST_BYTES: u64 = 16 * 1024 * 1024;
 /// For batches in flight to be committed when the pipeline is stopped.
 const STOP_GRACE: Duration = Duration::from_millis(1500);
 
-/// A lane to be run: where it writes and where it stands.
+/// Between two starts on account of the log that the source keeps.
+const BUDGET_AGAIN: Duration = Duration::from_secs(15);
+
+/// A lane to be run: what it does, and where it stands.
 pub struct LaneStart {
     pub worker: usize,
-    pub destination: Destination,
+    pub destination: String,
+    /// Everything before this is safe: at the destination, or in the store of dead letters.
     pub position: Lsn,
-    /// What becomes of changes that the destination refuses.
-    pub(super) recovery: Option<Recovery>,
+    pub(super) role: Role,
 }
 
 /// Everything that following a stream needs.
 pub struct Follow {
     pub stream: ReplicationStream,
     pub lanes: Vec<LaneStart>,
-    pub workers: usize,
     pub catalog: Catalog,
-    pub limits: BatchLimits,
-    pub status: Arc<Status>,
+    /// One ends when it is time to start anew: a destination that was away may be back.
+    pub watchers: JoinSet<()>,
+    pub job: Job,
+}
+
+/// Why following ended without an error.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ended {
+    Stopped,
+    /// It is to be started again at once.
+    StartAnew,
 }
 
 struct LaneHandle {
     worker: usize,
-    batches: mpsc::Sender<Arc<Batch>>,
+    destination: String,
+    /// None while its destination is away: its changes stay in the source's log.
+    batches: Option<mpsc::Sender<Arc<Batch>>>,
     outstanding: usize,
     /// Changes that wait outside of its destination.
     letters: u64,
@@ -73,9 +86,12 @@ struct Follower {
     stream: ReplicationStream,
     intake: Intake,
     lanes: Vec<LaneHandle>,
+    watchers: JoinSet<()>,
+    job: Job,
     workers: usize,
     progress: Progress,
     status: Arc<Status>,
+    started_at: Instant,
     confirmed: Confirmation,
     confirmed_at: Instant,
     heard_at: Instant,
@@ -92,47 +108,60 @@ struct Follower {
 ///
 /// # Errors
 /// The first failure of the stream or of a lane.
-pub async fn follow(start: Follow, cancel: CancellationToken) -> Result<(), PipelineError> {
+pub async fn follow(start: Follow, cancel: CancellationToken) -> Result<Ended, PipelineError> {
     let (report_sender, mut reports) = mpsc::channel(256);
     let mut tasks = JoinSet::new();
     let positions: Vec<Lsn> = start.lanes.iter().map(|lane| lane.position).collect();
     let mut lanes = Vec::with_capacity(start.lanes.len());
     for (index, lane) in start.lanes.into_iter().enumerate() {
-        let (batches, receiver) = mpsc::channel(2);
-        let worker = lane.worker;
-        tasks.spawn(run_lane(index, lane, receiver, report_sender.clone()));
-        lanes.push(LaneHandle { worker, batches, outstanding: 0, letters: 0 });
+        let LaneStart { worker, destination, role, .. } = lane;
+        let batches = if matches!(role, Role::Held) {
+            None
+        } else {
+            let (batches, receiver) = mpsc::channel(2);
+            let (name, reports) = (destination.clone(), report_sender.clone());
+            tasks.spawn(async move { (name, run_lane(index, role, receiver, reports).await) });
+            Some(batches)
+        };
+        lanes.push(LaneHandle { worker, destination, batches, outstanding: 0, letters: 0 });
     }
     drop(report_sender);
     let now = Instant::now();
     let progress = Progress::new(&positions);
+    let (workers, limits) = (start.job.definition.apply_workers, start.job.limits);
     let mut follower = Follower {
         stream: start.stream,
-        intake: Intake::new(start.catalog, start.workers, start.limits, progress.received_lsn()),
+        intake: Intake::new(start.catalog, workers, limits, progress.received_lsn()),
         lanes,
-        workers: start.workers,
+        watchers: start.watchers,
+        workers,
         progress,
-        status: start.status,
+        status: Arc::clone(&start.job.status),
+        job: start.job,
+        started_at: now,
         confirmed: Confirmation::default(),
         confirmed_at: now,
         heard_at: now,
         pace: Pace::default(),
         read_at: None,
-        gathering_since: vec![None; start.workers],
-        gather: start.limits.wait.min(GATHER),
+        gathering_since: vec![None; workers],
+        gather: limits.wait.min(GATHER),
     };
     let result = follower.run(&mut reports, &mut tasks, &cancel).await;
     follower.stop(reports, tasks, result.is_ok()).await;
     result
 }
 
+/// The lanes' tasks: whose each was, and how it ended.
+type Tasks = JoinSet<(String, Result<(), DestinationError>)>;
+
 impl Follower {
     async fn run(
         &mut self,
         reports: &mut mpsc::Receiver<LaneReport>,
-        tasks: &mut JoinSet<Result<(), DestinationError>>,
+        tasks: &mut Tasks,
         cancel: &CancellationToken,
-    ) -> Result<(), PipelineError> {
+    ) -> Result<Ended, PipelineError> {
         let mut tick = interval(TICK);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
@@ -141,10 +170,11 @@ impl Follower {
             let may_read = !self.intake.is_full();
             tokio::select! {
                 biased;
-                () = cancel.cancelled() => return Ok(()),
-                Some(ended) = tasks.join_next() => return Err(lane_end(ended)),
+                () = cancel.cancelled() => return Ok(Ended::Stopped),
+                Some(ended) = tasks.join_next() => self.lane_ended(ended)?,
+                Some(_) = self.watchers.join_next() => return Ok(Ended::StartAnew),
                 Some(report) = reports.recv() => self.reported(report).await?,
-                _ = tick.tick() => self.tick().await?,
+                _ = tick.tick() => if self.tick().await? { return Ok(Ended::StartAnew) },
                 () = sleep_until(wake), if wake > Instant::now() => {}
                 () = sleep_until(self.read_at.unwrap_or(wake)), if self.read_at.is_some() => self.read_at = None,
                 filled = self.stream.fill(), if may_read && self.read_at.is_none() => self.filled(filled?),
@@ -175,7 +205,8 @@ impl Follower {
     /// The socket was found empty.
     fn drained(&mut self) {
         let pause = self.pace.drained(self.intake.take_message_count());
-        let is_patient = self.is_behind() || self.lanes.iter().all(|lane| lane.outstanding > 0);
+        let is_patient =
+            self.is_behind() || self.lanes.iter().all(|lane| lane.outstanding > 0 || lane.batches.is_none());
         self.read_at = pause.filter(|_| is_patient).map(|pause| Instant::now() + pause);
     }
 
@@ -223,7 +254,8 @@ impl Follower {
     }
 
     fn rest_distance(&self, worker: usize) -> u64 {
-        let lanes = self.lanes.iter().enumerate().filter(|(_, lane)| lane.worker == worker);
+        let takes = |lane: &LaneHandle| lane.worker == worker && lane.batches.is_some();
+        let lanes = self.lanes.iter().enumerate().filter(|(_, lane)| takes(lane));
         lanes.map(|(index, _)| self.progress.idle_distance(index)).max().unwrap_or(0)
     }
 
@@ -243,11 +275,12 @@ impl Follower {
     fn send(&mut self, worker: usize, batch: Batch) {
         let batch = Arc::new(batch);
         for (index, lane) in self.lanes.iter_mut().enumerate().filter(|(_, lane)| lane.worker == worker) {
+            let Some(batches) = &lane.batches else { continue };
             if let Some(end) = batch.end {
                 self.progress.sent(index, end.lsn);
             }
             // The queue holds two and no more are outstanding; a lane that has ended is seen by its task.
-            if lane.batches.try_send(Arc::clone(&batch)).is_ok() {
+            if batches.try_send(Arc::clone(&batch)).is_ok() {
                 lane.outstanding += 1;
             }
         }
@@ -288,7 +321,8 @@ impl Follower {
         Ok(())
     }
 
-    async fn tick(&mut self) -> Result<(), PipelineError> {
+    /// Whether it is time to start anew.
+    async fn tick(&mut self) -> Result<bool, PipelineError> {
         let silence = self.heard_at.elapsed();
         if silence >= SILENCE_END && !self.intake.is_full() {
             let reason = format!("the source was silent for {} s", silence.as_secs());
@@ -306,7 +340,67 @@ impl Follower {
         if asks || self.progress.confirmable() > self.confirmed.durable || self.confirmed_at.elapsed() >= SILENCE_ASK {
             self.confirm(asks).await?;
         }
+        Ok(self.is_near_budget())
+    }
+
+    /// The source keeps so much of its log for a destination that is away that its changes have to go elsewhere.
+    fn is_near_budget(&mut self) -> bool {
+        let retained = self.progress.received_lsn().bytes_since(self.progress.confirmable());
+        let is_held = self.lanes.iter().any(|lane| lane.batches.is_none());
+        let limit = self.job.definition.spill.max_slot_wal;
+        is_held && retained >= limit / 10 * 9 && self.started_at.elapsed() >= BUDGET_AGAIN
+    }
+
+    /// A lane ended although nobody asked it to. When its destination may be well again by itself, the others go on
+    /// without it.
+    fn lane_ended(
+        &mut self,
+        ended: Result<(String, Result<(), DestinationError>), tokio::task::JoinError>,
+    ) -> Result<(), PipelineError> {
+        let (name, error) = match ended {
+            Ok((name, Err(error))) => (name, error),
+            Ok((name, Ok(()))) if self.is_held(&name) => return Ok(()),
+            Ok((_, Ok(()))) => return Err(PipelineError::Internal("a lane ended before its pipeline".to_owned())),
+            Err(error) => return Err(PipelineError::Internal(format!("a lane panicked: {error}"))),
+        };
+        if self.is_held(&name) {
+            return Ok(()); // another worker of a destination that has failed
+        }
+        let others_go_on = self.lanes.iter().any(|lane| lane.destination != name && lane.batches.is_some());
+        let (error, may_pass) = match error {
+            DestinationError::DeadLetters(error) => {
+                let may_pass = error.is_transient();
+                (PipelineError::from(DestinationError::DeadLetters(error)), may_pass)
+            }
+            error => {
+                let error = PipelineError::from(error);
+                let may_pass = away::may_pass(&error);
+                (error, may_pass)
+            }
+        };
+        if may_pass {
+            self.job.outages.failed(&name, error.to_string(), Instant::now());
+        }
+        if !may_pass || !others_go_on || self.job.desk.is_none() {
+            return Err(error);
+        }
+        self.hold(&name, &error);
         Ok(())
+    }
+
+    /// Goes on without a destination: its changes stay in the source's log for now.
+    fn hold(&mut self, name: &str, error: &PipelineError) {
+        tracing::warn!(destination = name, "a destination is away, the others go on: {error}");
+        for lane in self.lanes.iter_mut().filter(|lane| lane.destination == name) {
+            (lane.batches, lane.outstanding) = (None, 0);
+        }
+        let away = format!("destination {name} is away, its changes wait in the source's log: {error}");
+        self.status.update(|figures| figures.away = Some(away));
+        away::watch_one(&self.job, name, Some(self.job.definition.spill.after), &mut self.watchers);
+    }
+
+    fn is_held(&self, destination: &str) -> bool {
+        self.lanes.iter().any(|lane| lane.destination == destination && lane.batches.is_none())
     }
 
     async fn confirm(&mut self, wants_reply: bool) -> Result<(), PipelineError> {
@@ -319,12 +413,7 @@ impl Follower {
     }
 
     /// Lets lanes finish what they have, tells the source, and ends all sessions.
-    async fn stop(
-        mut self,
-        mut reports: mpsc::Receiver<LaneReport>,
-        mut tasks: JoinSet<Result<(), DestinationError>>,
-        in_order: bool,
-    ) {
+    async fn stop(mut self, mut reports: mpsc::Receiver<LaneReport>, mut tasks: Tasks, in_order: bool) {
         let deadline = Instant::now() + STOP_GRACE;
         self.lanes.clear(); // closes their queues
         while let Ok(Some(report)) = timeout_at(deadline, reports.recv()).await {
@@ -336,14 +425,5 @@ impl Follower {
             let _ = timeout_at(deadline, self.confirm(false)).await;
         }
         let _ = timeout_at(deadline, self.stream.close()).await;
-    }
-}
-
-/// Why a lane ended although nobody asked it to.
-fn lane_end(ended: Result<Result<(), DestinationError>, tokio::task::JoinError>) -> PipelineError {
-    match ended {
-        Ok(Err(error)) => error.into(),
-        Ok(Ok(())) => PipelineError::Internal("a lane ended before its pipeline".to_owned()),
-        Err(error) => PipelineError::Internal(format!("a lane panicked: {error}")),
     }
 }

@@ -5,7 +5,7 @@ use rosetta_coordinator::Ownership;
 use super::{PipelineError, intake::BatchLimits, status::Status};
 use crate::{
     config::{Definitions, DestinationKind, Pipeline, Settings},
-    dead_letters::Desk,
+    dead_letters::{Desk, Outages},
     postgres::{PgError, PgUrl},
 };
 
@@ -25,6 +25,8 @@ pub struct Job {
     pub ownership: Arc<dyn Ownership>,
     /// Where changes wait that a destination refuses; None: they end the pipeline.
     pub desk: Option<Arc<Desk>>,
+    /// Its destinations that are away, or were lately.
+    pub outages: Arc<Outages>,
 }
 
 #[derive(Debug, Clone)]
@@ -74,6 +76,7 @@ impl Job {
             status,
             ownership,
             desk: None,
+            outages: Arc::default(),
         })
     }
 

@@ -6,7 +6,12 @@ use tokio::{
     time::{Instant, sleep_until},
 };
 
-use super::{batch::Batch, follow::LaneStart, recovery::Recovery};
+use super::{
+    batch::Batch,
+    recovery::Recovery,
+    replaying::{CaughtUp, Remains, Replaying, spill},
+    spill::Spiller,
+};
 use crate::{
     dead_letters::DeskCommand,
     destination::{Destination, DestinationError},
@@ -36,28 +41,63 @@ pub struct BatchReport {
     pub missing_rows: u64,
 }
 
-struct Lane {
+/// What a lane does with its batches.
+pub(super) enum Role {
+    /// Applies them.
+    Live { destination: Destination, recovery: Option<Recovery> },
+    /// Its destination is away: writes them to the store of dead letters.
+    Spilling(Box<Spiller>),
+    /// Its destination is back: applies what was spilled, and spills what comes meanwhile.
+    Replaying(Box<Replaying>),
+    /// Its destination is away: is given none, and holds the slot.
+    Held,
+}
+
+struct Live {
     number: usize,
     destination: Destination,
     recovery: Option<Recovery>,
+    /// Of a spill that was replayed.
+    remains: Option<Remains>,
 }
 
-/// Applies batches in order until there are no more, then ends the destination's session.
+/// Does with batches what its role says, in order, until there are no more; then ends the destination's session.
 ///
 /// # Errors
-/// The first batch that could not be applied.
+/// The first batch with which that could not be done.
 pub(super) async fn run_lane(
     number: usize,
-    start: LaneStart,
+    role: Role,
     mut batches: mpsc::Receiver<Arc<Batch>>,
     reports: mpsc::Sender<LaneReport>,
 ) -> Result<(), DestinationError> {
-    let mut lane = Lane { number, destination: start.destination, recovery: start.recovery };
-    let mut poll_at: Option<Instant> = None;
+    let live = match role {
+        Role::Held => return Ok(()),
+        Role::Live { destination, recovery } => Live { number, destination, recovery, remains: None },
+        Role::Spilling(mut spiller) => {
+            while let Some(batch) = batches.recv().await {
+                spill(&mut spiller, &batch, number, &reports).await?;
+            }
+            return Ok(());
+        }
+        Role::Replaying(replaying) => match Box::pin(replaying.run(number, &mut batches, &reports)).await? {
+            CaughtUp::Ended => return Ok(()),
+            CaughtUp::Live { destination, recovery, remains } => {
+                Live { number, destination, recovery: Some(recovery), remains: Some(remains) }
+            }
+        },
+    };
+    run_live(live, batches, reports).await
+}
+
+async fn run_live(
+    mut lane: Live,
+    mut batches: mpsc::Receiver<Arc<Batch>>,
+    reports: mpsc::Sender<LaneReport>,
+) -> Result<(), DestinationError> {
+    let mut poll_at = lane.has_more_to_ask().then(Instant::now);
     let mut was_batch = false;
-    if lane.destination.letters() > 0 {
-        let _ = reports.send(lane.report(None, start.position)).await; // the receiver outlives its lanes
-    }
+    let _ = reports.send(lane.report(None, Lsn::ZERO)).await; // how many letters wait
     loop {
         let try_at = lane.recovery.as_mut().and_then(|recovery| recovery.due(lane.destination.letters()));
         let now = Instant::now();
@@ -81,7 +121,8 @@ pub(super) async fn run_lane(
             command = request(&mut lane.recovery), if lane.recovery.is_some() => lane.serve(command).await?,
             () = sleep_until(try_at.unwrap_or(now)), if try_at.is_some() => lane.recover().await?,
         };
-        poll_at = lane.destination.has_unflushed().then(|| Instant::now() + DURABLE_POLL);
+        lane.settle(report.durable).await?;
+        poll_at = lane.has_more_to_ask().then(|| Instant::now() + DURABLE_POLL);
         if reports.send(report).await.is_err() {
             break;
         }
@@ -97,9 +138,14 @@ async fn request(recovery: &mut Option<Recovery>) -> DeskCommand {
     }
 }
 
-impl Lane {
+impl Live {
     fn report(&self, committed: Option<Lsn>, durable: Lsn) -> LaneReport {
         LaneReport { lane: self.number, committed, durable, letters: self.destination.letters(), batch: None }
+    }
+
+    /// What is durable is of interest.
+    fn has_more_to_ask(&self) -> bool {
+        self.destination.has_unflushed() || self.remains.is_some()
     }
 
     async fn apply(&mut self, batch: &Batch) -> Result<LaneReport, DestinationError> {
@@ -122,5 +168,14 @@ impl Lane {
             recovery.step(writer).await?;
         }
         Ok(self.report(None, Lsn::ZERO))
+    }
+
+    async fn settle(&mut self, durable: Lsn) -> Result<(), DestinationError> {
+        if let Some(remains) = &mut self.remains
+            && remains.settle(durable, &mut self.destination).await?
+        {
+            self.remains = None;
+        }
+        Ok(())
     }
 }

@@ -55,6 +55,7 @@ pub(super) async fn find(
     let below = positions.iter().copied().min().unwrap_or_default();
     if has_letters(desk, &mailbox).await {
         flush(&mut destination.session, &mailbox).await.map_err(failed)?;
+        end_spills(desk, &owner, &mailbox, positions).await.map_err(store_failed)?;
         let swept = sweep(desk.store.as_ref(), &owner, &mailbox, &waiting, below).await.map_err(store_failed)?;
         if swept > 0 {
             tracing::info!(destination = destination.name, letters = swept, "settled dead letters left the store");
@@ -68,6 +69,17 @@ pub(super) async fn find(
         lanes.push(LaneLetters { desk, owner, mailbox, worker, parked });
     }
     Ok(lanes.into_iter())
+}
+
+/// Spills that were applied to their end before the process could say so.
+async fn end_spills(desk: &Desk, owner: &Owner, mailbox: &Mailbox, positions: &[Lsn]) -> Result<(), StoreError> {
+    for spill in desk.store.spills(mailbox).await? {
+        let position = usize::try_from(spill.worker).ok().and_then(|worker| positions.get(worker));
+        if position.is_some_and(|position| *position >= spill.end) {
+            desk.store.end_spill(owner, &mailbox.destination, spill.worker).await?;
+        }
+    }
+    Ok(())
 }
 
 /// A store that is away keeps no pipeline from running that waits for nothing in it.

@@ -1,5 +1,6 @@
 //! One pipeline: from the source's stream to its destinations' durable positions.
 
+mod away;
 pub mod batch;
 pub mod builder;
 mod claim;
@@ -20,7 +21,9 @@ mod privileges;
 pub mod progress;
 mod publications;
 mod recovery;
+mod replaying;
 pub mod selection;
+mod spill;
 pub mod start;
 pub mod status;
 

@@ -8,13 +8,17 @@ use tokio::time::{Instant, sleep};
 
 use super::{
     PipelineError,
+    away::{self, Spills},
     claim::Claim,
     follow::LaneStart,
     intake::{Catalog, CatalogTable},
     job::Job,
+    lane::Role,
     letters,
     prepared::Prepared,
+    replaying::Replaying,
     selection::{self, Selected},
+    spill::Spiller,
 };
 use crate::{
     destination::{
@@ -41,13 +45,12 @@ pub(super) async fn start_stream(
     job: &Job,
     source: &mut Connection,
     epoch: Epoch,
-    positions: &[Vec<Lsn>],
+    position: Lsn,
     publications: &[String],
     binary: bool,
 ) -> Result<ReplicationStream, PipelineError> {
     let failed = |error| PipelineError::source(&job.source_label(), error);
     let slot = &job.definition.slot;
-    let position = positions.iter().flatten().copied().min().unwrap_or_default();
     let deadline = Instant::now() + SLOT_RELEASE;
     loop {
         let session = Session::replication(job.application_name(epoch));
@@ -68,6 +71,7 @@ pub(super) async fn open_lanes(
     prepared: Vec<Prepared>,
     claim: &Claim,
     positions: &[Vec<Lsn>],
+    (spills, selected): (&Spills, &[Selected]),
     binary: bool,
 ) -> Result<Vec<LaneStart>, PipelineError> {
     let format = if binary { Format::Binary } else { Format::Text };
@@ -90,15 +94,28 @@ pub(super) async fn open_lanes(
             let mut writer = Writer::new(connection, lane, claim.epoch, format, targets, *position);
             writer.prepare().await?;
             let recovery = parked.next().map(|found| found.attach(&mut writer));
-            let destination = Destination::Postgres(Box::new(writer));
-            lanes.push(LaneStart { worker, destination, position: *position, recovery });
+            let name = owner.destination.clone();
+            let spill = spills.find(&name, worker).filter(|spill| spill.end > *position);
+            let parts = away::spiller_parts(job, &name, worker, claim.epoch, selected, binary);
+            let (position, role) = match (spill, recovery, parts) {
+                (Some(spill), Some(recovery), Some(parts)) => {
+                    let spiller = Spiller::new(parts, Some(spill), spill.end);
+                    let replaying = Replaying::new(writer, recovery, spiller, *position, format);
+                    (spill.end, Role::Replaying(Box::new(replaying)))
+                }
+                (_, recovery, _) => {
+                    let destination = Destination::Postgres(Box::new(writer));
+                    (*position, Role::Live { destination, recovery })
+                }
+            };
+            lanes.push(LaneStart { worker, destination: name, position, role });
         }
     }
     let start = positions.iter().flatten().copied().min().unwrap_or_default();
-    for _ in job.destinations.iter().filter(|destination| destination.url.is_none()) {
+    for counted in job.destinations.iter().filter(|destination| destination.url.is_none()) {
         for worker in 0..job.definition.apply_workers {
-            let destination = Destination::Null(Null::at(start));
-            lanes.push(LaneStart { worker, destination, position: start, recovery: None });
+            let role = Role::Live { destination: Destination::Null(Null::at(start)), recovery: None };
+            lanes.push(LaneStart { worker, destination: counted.name.clone(), position: start, role });
         }
     }
     Ok(lanes)

@@ -1,9 +1,11 @@
 //! What happens before a pipeline streams: look and refuse, then claim, make what is missing, copy.
 
 use rosetta_proto::{Epoch, Lsn};
+use tokio::time::Instant;
 
 use super::{
     PipelineError,
+    away::{self, Spills},
     claim::{check_continuity, check_slot, check_unclaimed_slot, claim},
     coverage,
     first_copy::reach_stream,
@@ -31,6 +33,8 @@ pub struct Ready {
     source: Connection,
     selected: Vec<Selected>,
     prepared: Vec<Prepared>,
+    /// Destinations that cannot be reached, and why.
+    away: Vec<(String, PipelineError)>,
 }
 
 /// Gets ready; slots, positions and rows are left alone. Tables that the destinations lack are made.
@@ -42,13 +46,27 @@ pub async fn prepare(job: &Job) -> Result<Ready, PipelineError> {
     let selected = select_tables(job, &mut source).await?;
     privileges::check(job, &mut source, &selected).await?;
     find_slot(job, &mut source).await?;
-    let mut prepared = Vec::new();
+    let (mut prepared, mut away) = (Vec::new(), Vec::new());
     for destination in &job.destinations {
-        if let Some(url) = &destination.url {
-            prepared.push(prepare_destination(job, &mut source, destination, url, &selected).await?);
+        let Some(url) = &destination.url else { continue };
+        let name = destination.name.clone();
+        if let Some(error) = away::known(job, destination) {
+            away.push((name, error));
+            continue;
+        }
+        match prepare_destination(job, &mut source, destination, url, &selected).await {
+            Ok(found) => {
+                job.outages.answered(&name);
+                prepared.push(found);
+            }
+            Err(error) if job.desk.is_some() && away::may_pass(&error) => {
+                job.outages.failed(&name, error.to_string(), Instant::now());
+                away.push((name, error));
+            }
+            Err(error) => return Err(error),
         }
     }
-    Ok(Ready { source, selected, prepared })
+    Ok(Ready { source, selected, prepared, away })
 }
 
 /// Claims the pipeline and brings it to the point where its stream runs.
@@ -56,29 +74,39 @@ pub async fn prepare(job: &Job) -> Result<Ready, PipelineError> {
 /// # Errors
 /// What is in the way; whatever can be checked is checked before anything is made at the source.
 pub async fn take_over(job: &Job, ready: Ready) -> Result<Follow, PipelineError> {
-    let Ready { mut source, selected, mut prepared } = ready;
+    let Ready { mut source, selected, mut prepared, away } = ready;
     // Since it got ready, the owner may have made the slot and moved the checkpoint.
     let found = find_slot(job, &mut source).await?;
     for destination in &mut prepared {
         destination.refresh(&job.definition.name).await?;
     }
-    check_unclaimed_slot(job, found.as_ref(), &prepared)?;
+    let spills = Spills::read(job).await;
+    let without = away::decide(job, &mut source, away, found.as_ref(), &spills).await?;
+    if without.is_empty() {
+        check_unclaimed_slot(job, found.as_ref(), &prepared)?;
+    }
     let claim = claim(job, &mut source, &mut prepared).await?;
     let epoch = claim.epoch;
     job.status.update(|figures| figures.epoch = epoch);
-    check_continuity(job, &mut source, &claim, found.as_ref()).await?;
+    check_continuity(job, &mut source, &claim, found.as_ref(), (&prepared, &spills)).await?;
     gaps::forget_unselected(job, &mut prepared, &claim).await?;
     gaps::refuse_unpublished(job, &mut source, &mut prepared, &claim, &selected).await?;
     let publications = ensure_publications(job, &mut source, &selected).await?;
-    let positions = reach_stream(job, &mut source, &mut prepared, &claim, &selected, &publications).await?;
-    let binary = is_binary(&prepared);
-    let stream = start_stream(job, &mut source, epoch, &positions, &publications, binary).await?;
-    let lanes = open_lanes(job, prepared, &claim, &positions, binary).await?;
+    let positions =
+        reach_stream(job, &mut source, &mut prepared, &claim, &selected, (&publications, without.is_empty())).await?;
+    // What a destination that is away takes is not known; it takes text in any case.
+    let binary = is_binary(&prepared) && !away::spills_now(&without);
+    let mut lanes = open_lanes(job, prepared, &claim, &positions, (&spills, &selected), binary).await?;
+    let confirmed = found.as_ref().and_then(|slot| slot.confirmed).unwrap_or_default();
+    lanes.extend(away::lanes(job, &without, &spills, &claim, &selected, confirmed));
+    let start = lanes.iter().map(|lane| lane.position).min().unwrap_or(confirmed);
+    let stream = start_stream(job, &mut source, epoch, start, &publications, binary).await?;
     let catalog = catalog(job, &selected);
-    note_positions(job, &mut source, &positions).await?;
+    note_positions(job, &mut source, start).await?;
     source.close().await;
-    let (workers, limits, status) = (job.definition.apply_workers, job.limits, std::sync::Arc::clone(&job.status));
-    Ok(Follow { stream, lanes, workers, catalog, limits, status })
+    job.status.update(|figures| figures.away = away::describe(&without));
+    let watchers = away::watch(job, &without);
+    Ok(Follow { stream, lanes, catalog, watchers, job: job.clone() })
 }
 
 /// The pipeline's slot, if there is one; it must be of a kind that we can use.
@@ -90,10 +118,9 @@ async fn find_slot(job: &Job, source: &mut Connection) -> Result<Option<Slot>, P
 }
 
 /// The lag is known before the first commit: from where the destinations stand to the end of the source's log.
-async fn note_positions(job: &Job, source: &mut Connection, positions: &[Vec<Lsn>]) -> Result<(), PipelineError> {
+async fn note_positions(job: &Job, source: &mut Connection, start: Lsn) -> Result<(), PipelineError> {
     let current =
         slot::current_position(source).await.map_err(|error| PipelineError::source(&job.source_label(), error))?;
-    let start = positions.iter().flatten().copied().min().unwrap_or(current);
     job.status.update(|figures| {
         figures.source_lsn = figures.source_lsn.max(current);
         figures.committed_lsn = start;

@@ -64,6 +64,8 @@ pub struct Figures {
     pub missing_rows: u64,
     /// Changes that wait outside of a destination.
     pub dead_letters: u64,
+    /// Which destinations are away, and what becomes of their changes.
+    pub away: Option<String>,
     /// The newest position of the source that was heard of.
     pub source_lsn: Lsn,
     pub committed_lsn: Lsn,
@@ -91,6 +93,7 @@ impl Status {
             batches: 0,
             missing_rows: 0,
             dead_letters: 0,
+            away: None,
             source_lsn: Lsn::ZERO,
             committed_lsn: Lsn::ZERO,
             confirmed_lsn: Lsn::ZERO,
@@ -113,9 +116,15 @@ impl Status {
 }
 
 impl Figures {
+    /// What is wrong, in one line.
+    pub fn shown_error(&self) -> Option<&str> {
+        self.error.as_deref().or(self.away.as_deref())
+    }
+
     /// What the pipeline is doing, as seen from outside.
     pub fn shown_state(&self) -> State {
-        if self.state == State::Running && self.dead_letters > 0 { State::Degraded } else { self.state }
+        let is_degraded = self.dead_letters > 0 || self.away.is_some();
+        if self.state == State::Running && is_degraded { State::Degraded } else { self.state }
     }
 
     /// Bytes of the source's log between what is known of it and what the destinations show.

@@ -149,7 +149,7 @@ async fn start_and_follow(job: &Job, ready: Option<Ready>, cancel: CancellationT
     // follow() ends by itself when cancelled: it has batches in flight to bring home.
     tokio::select! {
         biased;
-        result = Box::pin(follow(following, cancel)) => result,
+        result = Box::pin(follow(following, cancel)) => result.map(drop),
         () = heartbeat::beat(job) => Ok(()),
     }
 }

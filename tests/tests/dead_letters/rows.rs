@@ -18,7 +18,7 @@ async fn picky_pair() -> (Pair, String) {
 }
 
 /// `rosetta dlq …` with these arguments, as JSON; again until the process answers, which may just have been started.
-async fn dlq(rosetta: &Rosetta, arguments: &[&str]) -> Value {
+pub(crate) async fn dlq(rosetta: &Rosetta, arguments: &[&str]) -> Value {
     eventually(SOON, &format!("dlq {arguments:?}"), async || {
         let endpoint = format!("http://{}", rosetta.address("gRPC").await);
         let mut line = vec!["dlq"];
@@ -35,6 +35,18 @@ async fn dlq(rosetta: &Rosetta, arguments: &[&str]) -> Value {
 
 async fn letters(rosetta: &Rosetta) -> Vec<Value> {
     dlq(rosetta, &["list", "--limit", "100000"]).await.as_array().expect("a list").clone()
+}
+
+/// How many letters wait.
+pub(crate) async fn total(rosetta: &Rosetta) -> u64 {
+    use rosetta_proto::v1::{ListDeadLettersRequest, dead_letters_client::DeadLettersClient};
+    eventually(SOON, "the letters are counted", async || {
+        let endpoint = format!("http://{}", rosetta.address("gRPC").await);
+        let mut client = DeadLettersClient::connect(endpoint).await.map_err(|error| error.to_string())?;
+        let answer = client.list(ListDeadLettersRequest { page_size: 1, ..Default::default() }).await;
+        answer.map(|answer| answer.into_inner().total).map_err(|error| error.message().to_owned())
+    })
+    .await
 }
 
 /// Waits until so many letters wait.

@@ -167,7 +167,7 @@ pub async fn newest_epoch(connection: &mut Connection, pipeline: &str, destinati
 /// # Errors
 /// The destination's.
 pub async fn forget(connection: &mut Connection, pipeline: &str, destination: &str) -> Result<(), PgError> {
-    for table in ["copy_mark", "table_copy", "checkpoint"] {
+    for table in ["copy_mark", "table_copy", "dead_letter", "checkpoint"] {
         let sql = format!("DELETE FROM rosetta.{table} WHERE pipeline = $1 AND destination = $2");
         match connection.query(&sql, &[Some(pipeline), Some(destination)]).await {
             // It never came as far as making the table, or its schema.

@@ -448,7 +448,7 @@ impl Writer {
     }
 
     /// The form of the values to come.
-    pub(super) fn set_format(&mut self, format: Format) {
+    pub fn set_format(&mut self, format: Format) {
         if self.format != format {
             self.format = format;
             self.layouts.clear();
