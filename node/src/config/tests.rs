@@ -116,7 +116,7 @@ fn keys_values_and_variables() {
         (
             "[[pipeline]]\nname = \"a\"\n  tabels = [\"public.*\"]",
             "line 3, column 3: unknown key 'tabels'; known keys here: name, source, destinations, tables, snapshot, \
-             apply_workers, slot, publication, table",
+             apply_workers, slot, publication, spill_after, max_slot_wal, max_dead_letters, table",
         ),
         (
             "[[pipeline]]\nname = \"a\"\n[[pipeline.table]]\nname = \"b\"\n[[pipeline.table]]\ncolumn = [\"é\"]",

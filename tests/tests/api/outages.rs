@@ -42,6 +42,13 @@ async fn is_serving(peer: &Peer) -> bool {
     answer.status() == ServingStatus::Serving
 }
 
+async fn served(peer: &Peer) {
+    eventually(SOON, "it serves", async || {
+        if is_serving(peer).await { Ok(()) } else { Err(format!("{:?}", peer.node.lacks())) }
+    })
+    .await;
+}
+
 #[tokio::test]
 async fn without_the_config_database_pipelines_are_shown_and_not_changed() {
     let mut world = World::with_nodes(1).await;
@@ -61,6 +68,7 @@ async fn without_the_config_database_pipelines_are_shown_and_not_changed() {
     .await;
     world.create("orders").await;
     world.reaches(0, "orders", PipelineState::Running).await;
+    served(n2).await;
     let mut config = config;
     config.stop(Stop::Immediate);
     let (message, reason, _) = refused(in_time(n2.pipelines().pause(pause())).await, Code::Unavailable);
@@ -91,7 +99,7 @@ async fn without_etcd_nothing_is_changed_and_statuses_are_told() {
     let world = World::with_nodes(1).await;
     world.create("orders").await;
     world.reaches(0, "orders", PipelineState::Running).await;
-    assert!(is_serving(&world.nodes[0]).await);
+    served(&world.nodes[0]).await;
     assert_eq!(page(&world.nodes[0], "/health/ready").await.0, "200");
     let (code, health) = page(&world.nodes[0], "/health").await;
     assert_eq!((code.as_str(), &health["pipelines"][0]["state"]), ("200", &"running".into()), "{health}");

@@ -1,7 +1,11 @@
 use std::{sync::Arc, time::Duration};
 
-use rosetta_coordinator::records::{EpochBlock, PipelineRecord};
+use rosetta_coordinator::{
+    records::{EpochBlock, PipelineRecord},
+    session::Authority,
+};
 use rosetta_proto::Epoch;
+use tokio::time::sleep;
 
 use super::Workshop;
 use crate::{
@@ -22,6 +26,8 @@ pub(super) enum Activity {
     Running {
         running: Running,
         version: Version,
+        /// Every destination refuses an older owner by itself.
+        is_fenced: bool,
     },
     /// Trying again does not help, until something else is wanted.
     GaveUp {
@@ -29,6 +35,24 @@ pub(super) enum Activity {
         /// Another process took it over; the newest epoch that is known of it.
         fenced_by: Option<Epoch>,
     },
+}
+
+/// Why what runs cannot go on.
+pub(super) enum Ended {
+    GaveUp(PipelineError),
+    /// This node's lease may end, and a destination would not refuse what an old owner writes.
+    LeaseMayEnd,
+}
+
+/// Waits until the lease may end.
+async fn lapsed(authority: &Authority) {
+    loop {
+        let margin = authority.margin();
+        if margin.is_zero() {
+            return;
+        }
+        sleep(margin).await;
+    }
 }
 
 /// What is run: another one is a reason to start anew.
@@ -54,10 +78,13 @@ impl Activity {
         }
     }
 
-    /// Waits until what runs has given up. Cancel-safe.
-    pub(super) async fn gave_up(&mut self) -> PipelineError {
+    /// Waits until what runs cannot go on. Cancel-safe.
+    pub(super) async fn ended(&mut self, authority: &Authority) -> Ended {
         match self {
-            Activity::Running { running, .. } => running.gave_up().await,
+            Activity::Running { running, is_fenced, .. } => tokio::select! {
+                error = running.gave_up() => Ended::GaveUp(error),
+                () = lapsed(authority), if !*is_fenced => Ended::LeaseMayEnd,
+            },
             Activity::Idle | Activity::Ready { .. } | Activity::GaveUp { .. } => std::future::pending().await,
         }
     }

@@ -16,7 +16,7 @@ use tracing::{Instrument, debug, error, info, info_span, warn};
 
 use super::{
     Basis, Workshop,
-    activity::{Activity, Version, job},
+    activity::{Activity, Ended, Version, job},
     registration,
 };
 use crate::{
@@ -34,7 +34,7 @@ const STOPPED_WITHIN: Duration = Duration::from_millis(1800);
 /// After a failure of the store, or of getting ready.
 const RETRY_AFTER: Duration = Duration::from_millis(250);
 /// Between two times of taking a pipeline back.
-const TAKEN_BACK_EVERY: Duration = Duration::from_secs(10);
+const TAKEN_BACK_EVERY: Duration = Duration::from_secs(2);
 /// A write was refused, and what was written instead was not seen yet: the records come by themselves before that.
 const LOOK_AGAIN_AFTER: Duration = Duration::from_secs(2);
 
@@ -83,7 +83,7 @@ impl Keeper {
                     biased;
                     () = stop.cancelled() => break,
                     changed = basis.changed() => if changed.is_err() { break },
-                    error = self.activity.gave_up() => self.gave_up(&error),
+                    ended = self.activity.ended(self.node.session.authority()) => self.ended(ended).await,
                     () = until(again) => {}
                 }
             }
@@ -179,8 +179,7 @@ impl Keeper {
                 None
             }
         };
-        self.start(version, record, ready);
-        None
+        self.start(version, record, ready)
     }
 
     /// Another process took it over, but the records say that it is ours: a start of ours from before, or a process that
@@ -194,14 +193,19 @@ impl Keeper {
         self.write(write, current, registration).await
     }
 
-    fn start(&mut self, version: Version, record: &PipelineRecord, ready: Option<Ready>) {
+    fn start(&mut self, version: Version, record: &PipelineRecord, ready: Option<Ready>) -> Again {
         self.show(version);
         let epochs = self.epochs(version.block);
         match job(&self.workshop, record, epochs) {
             Ok(mut job) => {
                 job.status = Arc::clone(&self.status);
                 job.desk.clone_from(&self.node.desk);
-                self.activity = Activity::Running { running: Running::start(job, ready), version };
+                let is_fenced = job.destinations.iter().all(|destination| destination.url.is_some());
+                if !is_fenced && !self.node.session.authority().is_valid() {
+                    self.wait_for_lease();
+                    return Some(Instant::now() + RETRY_AFTER);
+                }
+                self.activity = Activity::Running { running: Running::start(job, ready), version, is_fenced };
             }
             Err(error) => {
                 error!("{error}");
@@ -209,6 +213,7 @@ impl Keeper {
                 self.activity = Activity::GaveUp { version, fenced_by: None };
             }
         }
+        None
     }
 
     /// Of one block, whatever is started with it.
@@ -226,6 +231,25 @@ impl Keeper {
         self.status.update(|figures| {
             figures.state = State::Failed;
             figures.error = Some(error.to_string());
+        });
+    }
+
+    async fn ended(&mut self, ended: Ended) {
+        match ended {
+            Ended::GaveUp(error) => self.gave_up(&error),
+            Ended::LeaseMayEnd => {
+                self.activity.halt(STOPPED_WITHIN).await;
+                self.wait_for_lease();
+                warn!("stopped: this node's lease may end, and a destination has no fence");
+            }
+        }
+    }
+
+    fn wait_for_lease(&self) {
+        self.status.update(|figures| {
+            figures.state = State::Retrying;
+            figures.error =
+                Some("this node's lease may have ended, and a destination has no fence: waiting for etcd".to_owned());
         });
     }
 
