@@ -55,6 +55,12 @@ pub struct PipelineDefinition {
     pub slot: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub publication: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub spill_after: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_slot_wal: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_dead_letters: Option<String>,
     #[serde(default, rename = "table", skip_serializing_if = "Vec::is_empty")]
     pub routes: Vec<RouteDefinition>,
 }

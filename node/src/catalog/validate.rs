@@ -54,6 +54,9 @@ fn escaped(set: &DefinitionSet) -> DefinitionSet {
         apply_workers: pipeline.apply_workers,
         slot: optional(&pipeline.slot),
         publication: optional(&pipeline.publication),
+        spill_after: optional(&pipeline.spill_after),
+        max_slot_wal: optional(&pipeline.max_slot_wal),
+        max_dead_letters: optional(&pipeline.max_dead_letters),
         routes: pipeline.routes.iter().map(route).collect(),
     };
     let source = |source: &SourceDefinition| SourceDefinition { name: text(&source.name), url: text(&source.url) };

@@ -15,7 +15,7 @@ use super::{
 use crate::{
     api::{Addresses, Listeners, serve},
     config::{Definitions, Settings, load_with_message},
-    dead_letters::{Desk, SqliteStore},
+    dead_letters::{DeadLetterStore, Desk, RedisStore, SqliteStore, StoreError},
     pipeline::{PipelineError, job::Job},
     supervisor::{Ending, Fleet},
 };
@@ -31,6 +31,9 @@ pub(super) struct Arguments {
     /// Where this process keeps what is its own; made when it does not exist.
     #[arg(long, value_name = "DIR", env = "ROSETTA_DATA_DIR", default_value = "rosetta-data")]
     data_dir: PathBuf,
+    /// Where dead letters wait, redis://HOST:PORT [default: a file in the data folder].
+    #[arg(long, value_name = "URL", env = "ROSETTA_REDIS_URL", hide_env_values = true)]
+    redis_url: Option<String>,
     #[command(flatten)]
     addresses: Addresses,
     /// How log lines are written.
@@ -96,14 +99,22 @@ fn jobs(definitions: &Definitions, arguments: &Arguments) -> Result<Vec<Job>, St
     std::fs::create_dir_all(&arguments.data_dir)
         .map_err(|error| format!("cannot make the data folder '{folder}': {error}"))?;
     let ownership = Arc::new(InProcess::default());
-    let store = SqliteStore::open(&arguments.data_dir).map_err(|error| error.to_string())?;
-    let desk = Arc::new(Desk::new(Arc::new(store)));
+    let store = letter_store(definitions, arguments).map_err(|error| error.to_string())?;
+    let desk = Arc::new(Desk::new(store));
     let job = |definition| {
         Job::new(definitions, definition, &settings, Arc::clone(&ownership) as Arc<_>)
             .map(|job| job.with_desk(Arc::clone(&desk)))
             .map_err(|error: PipelineError| format!("pipeline {}: {error}", definition.name))
     };
     definitions.pipelines.iter().map(job).collect()
+}
+
+/// A file, unless there is a Redis.
+fn letter_store(definitions: &Definitions, arguments: &Arguments) -> Result<Arc<dyn DeadLetterStore>, StoreError> {
+    Ok(match &arguments.redis_url {
+        Some(url) => Arc::new(RedisStore::new(url, definitions.allow_volatile_dead_letters)?),
+        None => Arc::new(SqliteStore::open(&arguments.data_dir)?),
+    })
 }
 
 /// Success when asked to stop; failure when no pipeline is left to run.

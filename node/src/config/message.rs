@@ -58,6 +58,9 @@ impl Document<'_> {
             apply_workers: u32::try_from(workers).unwrap_or_default(),
             slot: self.text(&raw.slot)?,
             publication: self.text(&raw.publication)?,
+            spill_after: self.text(&raw.spill_after)?,
+            max_slot_wal: self.text(&raw.max_slot_wal)?,
+            max_dead_letters: self.text(&raw.max_dead_letters)?,
             routes: raw.entries.iter().map(|entry| self.route(entry.get_ref())).collect::<Result<_, _>>()?,
         })
     }
@@ -111,6 +114,9 @@ mod tests {
         apply_workers = 4
         slot = "s"
         publication = "p"
+        spill_after = "10s"
+        max_slot_wal = "1GB"
+        max_dead_letters = "2GB"
         [[pipeline.table]]
         name = "public.orders"
         target = "sales.orders"
@@ -134,7 +140,7 @@ mod tests {
             + r#""destinations":["mirror","nowhere"],"tables":["public.*","!public.audit_*"],"snapshot":"never","#
             + r#""apply_workers":4,"slot":"s","publication":"p","routes":[{"name":"public.orders","#
             + r#""target":"sales.orders","columns":["id","total"],"filter":"total > 0","destinations":["mirror"],"#
-            + r#""publish":"insert"}]}]]"#;
+            + r#""publish":"insert"}],"spill_after":"10s","max_slot_wal":"1GB","max_dead_letters":"2GB"}]]"#;
         assert_eq!(text, expected);
     }
 

@@ -34,6 +34,8 @@ pub struct Definitions {
     pub destinations: Vec<Destination>,
     /// At least one.
     pub pipelines: Vec<Pipeline>,
+    /// A store of dead letters that may lose them is used all the same.
+    pub allow_volatile_dead_letters: bool,
 }
 
 impl Definitions {

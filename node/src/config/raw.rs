@@ -10,6 +10,7 @@ pub(super) type Text = Spanned<String>;
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct RawFile {
+    pub(super) allow_volatile_dead_letters: Option<bool>,
     #[serde(default, rename = "source")]
     pub(super) sources: Vec<Spanned<RawSource>>,
     #[serde(default, rename = "destination")]

@@ -1,3 +1,5 @@
+use std::time::Duration;
+
 use super::*;
 
 const BASE: &str = r#"[[source]]
@@ -109,10 +111,33 @@ name = "notes"
 }
 
 #[test]
+fn quantities_carry_their_units() {
+    let limits = |line: &str| {
+        let text = format!(
+            "source = [{{ name = \"s\", url = \"postgres://a@b/c\" }}]\ndestination = [{{ name = \"d\", kind = \"null\" }}]\n\
+             [[pipeline]]\nname = \"p\"\nsource = \"s\"\ndestinations = [\"d\"]\ntables = [\"public.*\"]\n{line}\n"
+        );
+        Definitions::parse(&text, &|_| None).map(|found| found.pipelines[0].spill).map_err(|error| error.to_string())
+    };
+    let defaults = SpillLimits::default();
+    assert_eq!(limits(""), Ok(defaults));
+    assert_eq!(limits("spill_after = \"250ms\""), Ok(SpillLimits { after: Duration::from_millis(250), ..defaults }));
+    assert_eq!(limits("max_slot_wal = \"2 GB\""), Ok(SpillLimits { max_slot_wal: 2 << 30, ..defaults }));
+    assert_eq!(limits("max_dead_letters = \"7MB\""), Ok(SpillLimits { max_bytes: 7 << 20, ..defaults }));
+    for wrong in ["30", "s", "0s", "-1s", "1.5s", "5gb", ""] {
+        let error = limits(&format!("spill_after = \"{wrong}\"")).unwrap_err();
+        assert!(error.contains("spill_after") && error.contains("use one of s, ms, m, h"), "{error}");
+    }
+}
+
+#[test]
 fn keys_values_and_variables() {
     let cases = [
         ("[[source]]\nname = \"a\"\nulr = \"x\"", "line 3, column 1: unknown key 'ulr'; known keys here: name, url"),
-        ("[[sources]]", "line 1, column 3: unknown key 'sources'; known keys here: source, destination, pipeline"),
+        (
+            "[[sources]]",
+            "line 1, column 3: unknown key 'sources'; known keys here: allow_volatile_dead_letters, source, destination, pipeline",
+        ),
         (
             "[[pipeline]]\nname = \"a\"\n  tabels = [\"public.*\"]",
             "line 3, column 3: unknown key 'tabels'; known keys here: name, source, destinations, tables, snapshot, \

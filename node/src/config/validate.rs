@@ -55,7 +55,12 @@ impl NameRule {
 }
 
 pub(super) fn definitions(document: &Document<'_>, raw: &RawFile) -> Result<Definitions, ConfigError> {
-    let mut defined = Definitions { sources: Vec::new(), destinations: Vec::new(), pipelines: Vec::new() };
+    let mut defined = Definitions {
+        sources: Vec::new(),
+        destinations: Vec::new(),
+        pipelines: Vec::new(),
+        allow_volatile_dead_letters: raw.allow_volatile_dead_letters.unwrap_or_default(),
+    };
     for table in &raw.sources {
         let source = source(document, table)?;
         refuse_second(document, table, "source", &source.name, defined.source(&source.name).is_some())?;

@@ -182,17 +182,22 @@ pub(super) fn spiller_parts(
 pub(super) fn watch(job: &Job, without: &[Without]) -> JoinSet<()> {
     let mut watchers = JoinSet::new();
     for one in without {
-        let again = match one.plan {
-            Plan::Hold { again } => Some(again),
-            Plan::Spill => None,
-        };
-        watch_one(job, &one.name, again, &mut watchers);
+        watch_one(job, &one.name, &mut watchers);
+        match one.plan {
+            Plan::Hold { again } => look_again(again, &mut watchers),
+            Plan::Spill => {}
+        }
     }
     watchers
 }
 
-/// The same for a destination that has just failed.
-pub(super) fn watch_one(job: &Job, name: &str, again: Option<Duration>, watchers: &mut JoinSet<()>) {
+/// Ends after this time.
+pub(super) fn look_again(after: Duration, watchers: &mut JoinSet<()>) {
+    watchers.spawn(sleep(after));
+}
+
+/// Ends when the destination answers.
+pub(super) fn watch_one(job: &Job, name: &str, watchers: &mut JoinSet<()>) {
     let destination = job.destinations.iter().find(|destination| destination.name == name);
     let Some(url) = destination.and_then(|destination| destination.url.clone()) else { return };
     let (name, outages) = (name.to_owned(), Arc::clone(&job.outages));
@@ -209,9 +214,6 @@ pub(super) fn watch_one(job: &Job, name: &str, again: Option<Duration>, watchers
             }
         }
     });
-    if let Some(again) = again {
-        watchers.spawn(sleep(again));
-    }
 }
 
 /// How the destinations that are away are told of.

@@ -78,8 +78,12 @@ struct LaneHandle {
     /// None while its destination is away: its changes stay in the source's log.
     batches: Option<mpsc::Sender<Arc<Batch>>>,
     outstanding: usize,
+    /// When it was last given a batch while it had none, or was done with one.
+    moved_at: Instant,
     /// Changes that wait outside of its destination.
     letters: u64,
+    /// It took nothing for too long, and may yet finish what it has.
+    is_stuck: bool,
 }
 
 struct Follower {
@@ -123,7 +127,15 @@ pub async fn follow(start: Follow, cancel: CancellationToken) -> Result<Ended, P
             tasks.spawn(async move { (name, run_lane(index, role, receiver, reports).await) });
             Some(batches)
         };
-        lanes.push(LaneHandle { worker, destination, batches, outstanding: 0, letters: 0 });
+        lanes.push(LaneHandle {
+            worker,
+            destination,
+            batches,
+            outstanding: 0,
+            moved_at: Instant::now(),
+            letters: 0,
+            is_stuck: false,
+        });
     }
     drop(report_sender);
     let now = Instant::now();
@@ -173,7 +185,7 @@ impl Follower {
                 () = cancel.cancelled() => return Ok(Ended::Stopped),
                 Some(ended) = tasks.join_next() => self.lane_ended(ended)?,
                 Some(_) = self.watchers.join_next() => return Ok(Ended::StartAnew),
-                Some(report) = reports.recv() => self.reported(report).await?,
+                Some(report) = reports.recv() => if self.reported(report).await? { return Ok(Ended::StartAnew) },
                 _ = tick.tick() => if self.tick().await? { return Ok(Ended::StartAnew) },
                 () = sleep_until(wake), if wake > Instant::now() => {}
                 () = sleep_until(self.read_at.unwrap_or(wake)), if self.read_at.is_some() => self.read_at = None,
@@ -281,12 +293,16 @@ impl Follower {
             }
             // The queue holds two and no more are outstanding; a lane that has ended is seen by its task.
             if batches.try_send(Arc::clone(&batch)).is_ok() {
+                if lane.outstanding == 0 {
+                    lane.moved_at = Instant::now();
+                }
                 lane.outstanding += 1;
             }
         }
     }
 
-    async fn reported(&mut self, report: LaneReport) -> Result<(), PipelineError> {
+    /// Whether it is time to start anew: a destination that took nothing for long does again.
+    async fn reported(&mut self, report: LaneReport) -> Result<bool, PipelineError> {
         self.progress.applied(report.lane, report.committed, report.durable);
         if let Some(lane) = self.lanes.get_mut(report.lane)
             && lane.letters != report.letters
@@ -296,7 +312,7 @@ impl Follower {
             self.status.update(|figures| figures.dead_letters = letters);
         }
         if let (Some(batch), Some(lane)) = (report.batch, self.lanes.get_mut(report.lane)) {
-            lane.outstanding = lane.outstanding.saturating_sub(1);
+            (lane.outstanding, lane.moved_at) = (lane.outstanding.saturating_sub(1), Instant::now());
             let micros = batch.committed_at.map(|at| u64::try_from(postgres_micros_now() - at).unwrap_or(0));
             self.status.update(|figures| {
                 figures.changes += batch.changes as u64;
@@ -318,7 +334,11 @@ impl Follower {
         if self.confirmed_at.elapsed() >= CONFIRM_EVERY && self.progress.confirmable() > self.confirmed.durable {
             self.confirm(false).await?;
         }
-        Ok(())
+        let moves_again = self.lanes.get(report.lane).filter(|lane| lane.is_stuck && report.batch.is_some());
+        if let Some(lane) = moves_again {
+            self.job.outages.answered(&lane.destination);
+        }
+        Ok(moves_again.is_some())
     }
 
     /// Whether it is time to start anew.
@@ -340,7 +360,25 @@ impl Follower {
         if asks || self.progress.confirmable() > self.confirmed.durable || self.confirmed_at.elapsed() >= SILENCE_ASK {
             self.confirm(asks).await?;
         }
+        self.hold_stuck();
         Ok(self.is_near_budget())
+    }
+
+    /// A destination that takes nothing any more holds the others up: they go on without it.
+    fn hold_stuck(&mut self) {
+        let after = self.job.definition.spill.after;
+        let is_stuck = |lane: &LaneHandle| lane.outstanding > 1 && lane.moved_at.elapsed() >= after;
+        let Some(name) = self.lanes.iter().find(|lane| is_stuck(lane)).map(|lane| lane.destination.clone()) else {
+            return;
+        };
+        let others_go_on = self.lanes.iter().any(|lane| lane.destination != name && lane.batches.is_some());
+        if others_go_on && self.job.desk.is_some() {
+            let reason = format!("it has not finished a batch for {} s", after.as_secs());
+            let error = PgError::Lost(std::io::Error::new(std::io::ErrorKind::TimedOut, reason));
+            let error = PipelineError::destination(&name, error);
+            self.job.outages.failed(&name, error.to_string(), Instant::now());
+            self.hold(&name, &error, true);
+        }
     }
 
     /// The source keeps so much of its log for a destination that is away that its changes have to go elsewhere.
@@ -384,19 +422,23 @@ impl Follower {
         if !may_pass || !others_go_on || self.job.desk.is_none() {
             return Err(error);
         }
-        self.hold(&name, &error);
+        self.hold(&name, &error, false);
         Ok(())
     }
 
     /// Goes on without a destination: its changes stay in the source's log for now.
-    fn hold(&mut self, name: &str, error: &PipelineError) {
+    fn hold(&mut self, name: &str, error: &PipelineError, is_stuck: bool) {
         tracing::warn!(destination = name, "a destination is away, the others go on: {error}");
         for lane in self.lanes.iter_mut().filter(|lane| lane.destination == name) {
             (lane.batches, lane.outstanding) = (None, 0);
+            lane.is_stuck = is_stuck;
         }
         let away = format!("destination {name} is away, its changes wait in the source's log: {error}");
         self.status.update(|figures| figures.away = Some(away));
-        away::watch_one(&self.job, name, Some(self.job.definition.spill.after), &mut self.watchers);
+        if !is_stuck {
+            away::watch_one(&self.job, name, &mut self.watchers);
+        }
+        away::look_again(self.job.definition.spill.after, &mut self.watchers);
     }
 
     fn is_held(&self, destination: &str) -> bool {

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use rosetta_tests::{
-    DB, Options, Pair, Postgres, Rosetta, SLOT, SOON, Stop, Table, eventually,
+    DB, Options, Pair, Postgres, Proxy, Redis, Rosetta, SLOT, SOON, Stop, Table, eventually,
     oracle::{self, Side},
     workload::{self, Workload},
 };
@@ -146,6 +146,54 @@ async fn a_destination_that_comes_and_goes() {
     all_equal(&pair, &two, &rosetta).await;
 }
 
+/// The store is killed again and again while changes go to it: nothing is lost, and nothing is twice.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_redis_that_crashes_during_a_spill() {
+    let mut redis = Redis::start().await;
+    let (pair, mut two, config) = two_destinations("1s", "").await;
+    workload::create_tables(&pair.source, DB).await;
+    let rosetta = Rosetta::start_with(&config, &pair.scratch.join("rosetta"), &[("ROSETTA_REDIS_URL", &redis.url())]);
+    pair.settle(&workload::tables()).await;
+    let load = Workload::start(&pair.source, DB, 19, 4, Duration::from_millis(5));
+    two.stop(Stop::Immediate);
+    spills(&rosetta).await;
+    for _ in 0..10 {
+        more_load(&load, 100).await;
+        redis.kill();
+        more_load(&load, 50).await;
+        redis.start_again().await;
+    }
+    let streams: Vec<String> = redis.ask(&["KEYS", "rosetta:dlq:pipeline_main:destination_two:table_public.*"]).await;
+    assert!(
+        streams.contains(&"rosetta:dlq:pipeline_main:destination_two:table_public.keyed".to_owned()),
+        "{streams:?}"
+    );
+    two.start_again().await;
+    more_load(&load, 200).await;
+    load.stop().await;
+    all_equal(&pair, &two, &rosetta).await;
+}
+
+/// A Redis that comes back empty has lost changes that the source's log no longer has: that is said, not passed over.
+#[tokio::test]
+async fn a_redis_that_forgets_is_found_out() {
+    let redis = Redis::start().await;
+    let mut pair = Pair::start().await;
+    pair.source.sql(DB, "create table t (id int primary key, v text)").await;
+    let config = pair.config(&["public.*"], "spill_after = \"1s\"");
+    let mut rosetta =
+        Rosetta::start_with(&config, &pair.scratch.join("rosetta"), &[("ROSETTA_REDIS_URL", &redis.url())]);
+    pair.settle(&Table::all(&["public.t"])).await;
+    pair.destination.stop(Stop::Immediate);
+    pair.source.sql(DB, "insert into t values (1, 'spilled')").await;
+    spills(&rosetta).await;
+    oracle::caught_up(pair.source_side(), SLOT, SOON).await;
+    redis.ask::<String>(&["FLUSHALL"]).await;
+    pair.destination.start_again().await;
+    assert!(!rosetta.wait_exit(SOON).await.success());
+    assert!(rosetta.log().contains("needs_resync"), "{}", rosetta.log());
+}
+
 /// A row that waits when the destination goes away: what is spilled meanwhile goes behind it.
 #[tokio::test]
 async fn spilled_changes_of_a_parked_row_stay_behind_it() {
@@ -181,6 +229,30 @@ async fn spilled_changes_of_a_parked_row_stay_behind_it() {
     dlq(&rosetta, &["replay", "--pipeline", "main"]).await;
     let side = Side { server: &two, db: DB };
     oracle::wait_equal(pair.source_side(), side, &Table::all(&["public.t"]), SOON).await;
+}
+
+/// A destination that hangs, its connections open, is as good as away.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_that_hangs_holds_no_other_up() {
+    let (pair, two) = tokio::join!(Pair::start(), Postgres::start(Options::default()));
+    let proxy = Proxy::start(two.port()).await;
+    let url = proxy.url(DB);
+    let config = format!(
+        "{}\n[[destination]]\nname = \"two\"\nkind = \"postgres\"\nurl = \"{url}\"\n",
+        pair.config(&["public.*"], "spill_after = \"2s\"").replace("[\"dst\"]", "[\"dst\", \"two\"]"),
+    );
+    workload::create_tables(&pair.source, DB).await;
+    let rosetta = pair.rosetta("rosetta", &config);
+    pair.settle(&workload::tables()).await;
+    let load = Workload::start(&pair.source, DB, 13, 4, Duration::from_millis(5));
+    more_load(&load, 100).await;
+    proxy.stall();
+    spills(&rosetta).await;
+    more_load(&load, 500).await;
+    proxy.unstall();
+    more_load(&load, 200).await;
+    load.stop().await;
+    all_equal(&pair, &two, &rosetta).await;
 }
 
 /// How fast a spill comes home, beside how fast the same changes are applied live. The full size by

@@ -57,8 +57,8 @@ pub(super) fn from_set(set: v1::DefinitionSet) -> Result<DefinitionSet, Status> 
 }
 
 pub(super) fn from_pipeline(pipeline: v1::Pipeline) -> PipelineDefinition {
-    let v1::Pipeline { name, source, destinations, tables, snapshot, apply_workers, slot, publication, routes } =
-        pipeline;
+    let v1::Pipeline { name, source, destinations, tables, snapshot, apply_workers, slot, publication, routes, .. } =
+        pipeline.clone();
     PipelineDefinition {
         name,
         source,
@@ -68,6 +68,9 @@ pub(super) fn from_pipeline(pipeline: v1::Pipeline) -> PipelineDefinition {
         apply_workers: (apply_workers != 0).then_some(i64::from(apply_workers)),
         slot: text(slot),
         publication: text(publication),
+        spill_after: text(pipeline.spill_after),
+        max_slot_wal: text(pipeline.max_slot_wal),
+        max_dead_letters: text(pipeline.max_dead_letters),
         routes: routes.into_iter().map(from_route).collect(),
     }
 }
@@ -97,8 +100,18 @@ pub(super) fn destination(destination: &DestinationDefinition) -> v1::Destinatio
 }
 
 pub(super) fn pipeline(definition: &PipelineDefinition) -> v1::Pipeline {
-    let PipelineDefinition { name, source, destinations, tables, snapshot, apply_workers, slot, publication, routes } =
-        definition.clone();
+    let PipelineDefinition {
+        name,
+        source,
+        destinations,
+        tables,
+        snapshot,
+        apply_workers,
+        slot,
+        publication,
+        routes,
+        ..
+    } = definition.clone();
     v1::Pipeline {
         name,
         source,
@@ -109,6 +122,9 @@ pub(super) fn pipeline(definition: &PipelineDefinition) -> v1::Pipeline {
         apply_workers: apply_workers.and_then(|workers| u32::try_from(workers).ok()).unwrap_or_default(),
         slot: slot.unwrap_or_default(),
         publication: publication.unwrap_or_default(),
+        spill_after: definition.spill_after.clone().unwrap_or_default(),
+        max_slot_wal: definition.max_slot_wal.clone().unwrap_or_default(),
+        max_dead_letters: definition.max_dead_letters.clone().unwrap_or_default(),
         routes: routes.into_iter().map(route).collect(),
     }
 }
@@ -171,6 +187,9 @@ mod tests {
             apply_workers: 4,
             slot: text("s"),
             publication: text("p"),
+            spill_after: text("5s"),
+            max_slot_wal: text("1GB"),
+            max_dead_letters: text("2GB"),
             routes: vec![v1::TableRoute {
                 name: text("public.orders"),
                 target: text("sales.orders"),
