@@ -24,6 +24,8 @@ have setpriv || missing+=(util-linux)
 have etcd || missing+=(etcd-server)
 have etcdctl || missing+=(etcd-client)
 have redis-server || missing+=(redis-server)
+have promtool || missing+=(prometheus)
+have jq || missing+=(jq)
 have shellcheck || missing+=(shellcheck)
 
 if ! have cargo; then

@@ -4,6 +4,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 
 scripts/install.sh
+scripts/check-alerts.sh
 cargo build --workspace --all-targets
 
 if cargo nextest --version >/dev/null 2>&1; then

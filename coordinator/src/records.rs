@@ -131,6 +131,30 @@ pub enum MoveReason {
 #[serde(transparent)]
 pub struct EpochBlock(pub u64);
 
+impl MoveReason {
+    pub const ALL: [MoveReason; 6] = [
+        MoveReason::Placed,
+        MoveReason::Failover,
+        MoveReason::Drain,
+        MoveReason::Balance,
+        MoveReason::Asked,
+        MoveReason::Unreachable,
+    ];
+
+    /// As records, metrics and the API call it.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            MoveReason::Placed => "placed",
+            MoveReason::Failover => "failover",
+            MoveReason::Drain => "drain",
+            MoveReason::Balance => "balance",
+            MoveReason::Asked => "asked",
+            MoveReason::Unreachable => "unreachable",
+        }
+    }
+}
+
 impl EpochBlock {
     /// Epochs in a block: at one restart a minute, the longest back-off, one lasts for 16 hours.
     pub const SIZE: u64 = 1000;

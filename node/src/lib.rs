@@ -20,6 +20,7 @@ pub mod cluster;
 pub mod config;
 pub mod dead_letters;
 pub mod destination;
+pub mod metrics;
 pub mod pipeline;
 pub mod postgres;
 pub mod schema;

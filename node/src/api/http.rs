@@ -1,4 +1,4 @@
-//! What the HTTP pages of all processes share: JSON, and what counts as trouble.
+//! What the HTTP pages of all processes share: JSON, metrics, and what counts as trouble.
 
 use axum::{
     http::{StatusCode, header::CONTENT_TYPE},
@@ -6,7 +6,10 @@ use axum::{
 };
 use serde_json::{Value, json};
 
-use crate::pipeline::status::{Figures, State};
+use crate::{
+    metrics::Sheet,
+    pipeline::status::{Figures, State},
+};
 
 /// The process answers; nothing else is said.
 pub(super) fn live() -> impl IntoResponse + use<> {
@@ -19,6 +22,11 @@ pub(super) fn verdict(is_well: bool) -> (StatusCode, &'static str) {
 
 pub(super) fn answer(code: StatusCode, body: &Value) -> impl IntoResponse + use<> {
     (code, [(CONTENT_TYPE, "application/json")], format!("{body}\n"))
+}
+
+/// What Prometheus reads.
+pub(super) fn metrics(sheet: Sheet) -> impl IntoResponse + use<> {
+    ([(CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], sheet.render())
 }
 
 pub(super) fn pipeline(name: &str, figures: &Figures) -> Value {

@@ -65,6 +65,18 @@ struct Shared {
     is_migrated: OnceCell<()>,
 }
 
+/// Connections to the config database.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PoolUse {
+    /// At most so many are opened.
+    pub limit: usize,
+    pub open: usize,
+    /// Open, and used by nobody.
+    pub idle: usize,
+    /// Calls that wait for one.
+    pub waiters: usize,
+}
+
 impl Catalog {
     /// Opens nothing yet.
     ///
@@ -101,6 +113,12 @@ impl Catalog {
     /// The database as messages call it.
     pub fn server(&self) -> String {
         self.shared.settings.url.server()
+    }
+
+    /// How the connections are used now.
+    pub fn pool_use(&self) -> PoolUse {
+        let status = self.shared.pool.status();
+        PoolUse { limit: status.max_size, open: status.size, idle: status.available, waiters: status.waiting }
     }
 
     async fn client(&self) -> Result<Object, CatalogError> {

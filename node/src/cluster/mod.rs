@@ -13,6 +13,7 @@ mod removal;
 mod reports;
 mod run;
 mod runner;
+mod tally;
 
 use std::sync::Arc;
 
@@ -31,6 +32,7 @@ pub use peers::{BEAT_EVERY, Held, OTHER_INCARNATION};
 pub use readiness::Readiness;
 pub use run::{NodeOptions, Running, start};
 pub use runner::Workshop;
+pub use tally::Tally;
 
 /// What every part of a node works with.
 pub struct Node {
@@ -46,6 +48,7 @@ pub struct Node {
     /// Where dead letters wait, if anywhere.
     pub desk: Option<Arc<Desk>>,
     pub held: Held,
+    pub tally: Tally,
 }
 
 impl Node {

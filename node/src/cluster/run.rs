@@ -14,7 +14,7 @@ use tokio::{sync::mpsc, task::JoinSet, time::timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::info;
 
-use super::{Held, Local, Node, Readiness, Workshop, history, leader, peers, readiness, runner};
+use super::{Held, Local, Node, Readiness, Tally, Workshop, history, leader, peers, readiness, runner, tally};
 use crate::{
     catalog::{Catalog, Recorder},
     config::Settings,
@@ -64,10 +64,11 @@ pub fn start(options: NodeOptions) -> std::io::Result<Running> {
     let views = Views::start(Arc::clone(&store), keys.clone());
     let (local, held) = (Local::default(), Held::default());
     let readiness = Readiness::new(options.dead_letters.is_some());
-    let (watch, catalog) = (session.watch(), options.catalog.clone());
+    let (watch, catalog, tally) = (session.watch(), options.catalog.clone(), Tally::default());
     let letters = options.dead_letters.map(Arc::new);
     let desk = letters.clone().map(|letters| Arc::new(Desk::new(letters)));
-    let node = Arc::new(Node { record, keys, store, views, session: watch, catalog, local, readiness, held, desk });
+    let node =
+        Arc::new(Node { record, keys, store, views, session: watch, catalog, local, readiness, held, desk, tally });
     let workshop = Arc::new(Workshop { settings: options.settings, keys: options.keys });
     let (finder, findings) = mpsc::channel::<Finding>(FINDINGS);
     let stop_runner = CancellationToken::new();
@@ -77,6 +78,7 @@ pub fn start(options: NodeOptions) -> std::io::Result<Running> {
     others.spawn(leader::stand(Arc::clone(&node), Arc::clone(&workshop), (finder.clone(), findings)));
     others.spawn(history::keep(Arc::clone(&node), Recorder::start(options.catalog)));
     others.spawn(peers::watch_peers(Arc::clone(&node), finder));
+    others.spawn(tally::count_taken(Arc::clone(&node)));
     let reached = Arc::clone(&node);
     others.spawn(async move { readiness::reach_catalog(&reached).await });
     if let Some(letters) = letters {

@@ -318,6 +318,7 @@ impl Follower {
                 figures.changes += batch.changes as u64;
                 figures.bytes += batch.bytes as u64;
                 figures.batches += 1;
+                figures.write_micros += batch.write_micros;
                 figures.missing_rows += batch.missing_rows;
                 if let Some(micros) = micros {
                     figures.latency.record(micros, batch.changes as u64);

@@ -39,6 +39,8 @@ pub struct BatchReport {
     pub bytes: usize,
     pub committed_at: Option<i64>,
     pub missing_rows: u64,
+    /// Microseconds that the destination took, its commit included; or the store of dead letters, while it is away.
+    pub write_micros: u64,
 }
 
 /// What a lane does with its batches.
@@ -149,10 +151,12 @@ impl Live {
     }
 
     async fn apply(&mut self, batch: &Batch) -> Result<LaneReport, DestinationError> {
+        let began = Instant::now();
         let applied = self.destination.apply(batch).await?;
+        let write_micros = u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX);
         let committed_at = batch.end.and_then(|end| end.committed_at);
         let (changes, bytes, missing_rows) = (batch.changes, batch.bytes, applied.missing_rows);
-        let report = BatchReport { changes, bytes, committed_at, missing_rows };
+        let report = BatchReport { changes, bytes, committed_at, missing_rows, write_micros };
         Ok(LaneReport { batch: Some(report), ..self.report(applied.committed, applied.durable) })
     }
 

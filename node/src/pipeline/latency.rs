@@ -8,11 +8,12 @@ const DOUBLINGS: usize = 36;
 pub struct Latency {
     counts: Vec<u64>,
     total: u64,
+    sum_micros: u64,
 }
 
 impl Default for Latency {
     fn default() -> Self {
-        Latency { counts: vec![0; STEPS * DOUBLINGS], total: 0 }
+        Latency { counts: vec![0; STEPS * DOUBLINGS], total: 0, sum_micros: 0 }
     }
 }
 
@@ -22,7 +23,25 @@ impl Latency {
         if let Some(count) = self.counts.get_mut(bucket(micros)) {
             *count += weight;
             self.total += weight;
+            self.sum_micros = self.sum_micros.saturating_add(micros.saturating_mul(weight));
         }
+    }
+
+    /// How many changes were recorded.
+    pub fn total(&self) -> u64 {
+        self.total
+    }
+
+    /// Seconds, of all changes together.
+    pub fn sum_seconds(&self) -> f64 {
+        self.sum_micros as f64 / 1e6
+    }
+
+    /// How many changes surely took no longer than `micros`: what is in one bucket with it, 1/16 of it at most, is not
+    /// counted.
+    pub fn at_most(&self, micros: u64) -> u64 {
+        let within = (0..self.counts.len()).take_while(|&index| upper_bound(index) <= micros as f64);
+        within.map(|index| self.counts[index]).sum()
     }
 
     /// The latency in milliseconds that the fraction `quantile` of all changes did not exceed; None when
@@ -68,6 +87,16 @@ mod tests {
             let found = latency.quantile_ms(q).unwrap();
             prop_assert!(found >= exact * 0.999 && found <= exact * (1.0 + 2.0 / 16.0) + 0.002, "{found} for {exact}");
         }
+    }
+
+    #[test]
+    fn what_took_at_most_so_long_is_counted() {
+        let mut latency = Latency::default();
+        latency.record(900, 2);
+        latency.record(40_000, 3);
+        let counted = [500, 1000, 30_000, 50_000].map(|micros| latency.at_most(micros));
+        assert_eq!(counted, [0, 2, 2, 5]);
+        assert_eq!((latency.total(), latency.sum_seconds()), (5, 0.1218));
     }
 
     #[test]

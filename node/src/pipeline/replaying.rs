@@ -8,7 +8,7 @@ use std::{
 
 use foldhash::HashSet;
 use rosetta_proto::Lsn;
-use tokio::sync::mpsc;
+use tokio::{sync::mpsc, time::Instant};
 
 use super::{
     batch::{Batch, Position},
@@ -172,9 +172,11 @@ pub(super) async fn spill(
     lane: usize,
     reports: &mpsc::Sender<LaneReport>,
 ) -> Result<(), DestinationError> {
+    let began = Instant::now();
     spiller.spill(batch).await?;
+    let write_micros = u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX);
     let (changes, bytes) = (batch.changes, batch.bytes);
-    let done = BatchReport { changes, bytes, committed_at: None, missing_rows: 0 };
+    let done = BatchReport { changes, bytes, committed_at: None, missing_rows: 0, write_micros };
     let durable = batch.end.map(|end| end.lsn).unwrap_or_default();
     let report = LaneReport { lane, committed: None, durable, letters: spiller.letters(), batch: Some(done) };
     let _ = reports.send(report).await; // the receiver outlives its lanes

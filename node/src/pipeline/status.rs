@@ -2,6 +2,7 @@ use std::sync::Mutex;
 
 use rosetta_proto::{Epoch, Lsn};
 use serde::{Deserialize, Serialize};
+use tokio::time::Instant;
 
 use super::latency::Latency;
 
@@ -22,6 +23,18 @@ pub enum State {
 }
 
 impl State {
+    pub const ALL: [State; 9] = [
+        State::Starting,
+        State::Copying,
+        State::Running,
+        State::Degraded,
+        State::Retrying,
+        State::Paused,
+        State::Stopped,
+        State::Failed,
+        State::NeedsResync,
+    ];
+
     pub fn name(self) -> &'static str {
         match self {
             State::Starting => "starting",
@@ -35,6 +48,25 @@ impl State {
             State::NeedsResync => "needs_resync",
         }
     }
+}
+
+/// What a pipeline's slot keeps at the source.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SlotUse {
+    /// Bytes of log that the source keeps for the slot.
+    pub retained: u64,
+    /// Bytes that may still be written before the source may give the slot up; `None` where there is no limit.
+    pub safe: Option<u64>,
+    pub seen: Instant,
+}
+
+/// How often a pipeline ended with an error, by what was done about it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Failures {
+    pub transient: u64,
+    pub permanent: u64,
+    pub fenced: u64,
+    pub needs_resync: u64,
 }
 
 /// A pipeline as it is seen from outside; written by its tasks, read by whoever shows it.
@@ -51,6 +83,9 @@ pub struct Figures {
     pub epoch: Epoch,
     pub error: Option<String>,
     pub restarts: u64,
+    pub failures: Failures,
+    /// As it was seen last.
+    pub slot: Option<SlotUse>,
     /// How often the stream was reached.
     pub streams: u64,
     pub tables: u64,
@@ -61,6 +96,8 @@ pub struct Figures {
     pub changes: u64,
     pub bytes: u64,
     pub batches: u64,
+    /// Microseconds that the destinations took for them, commits included.
+    pub write_micros: u64,
     pub missing_rows: u64,
     /// Changes that wait outside of a destination.
     pub dead_letters: u64,
@@ -83,6 +120,8 @@ impl Status {
             epoch: Epoch::NONE,
             error: None,
             restarts: 0,
+            failures: Failures::default(),
+            slot: None,
             streams: 0,
             tables: 0,
             tables_copied: 0,
@@ -91,6 +130,7 @@ impl Status {
             changes: 0,
             bytes: 0,
             batches: 0,
+            write_micros: 0,
             missing_rows: 0,
             dead_letters: 0,
             away: None,

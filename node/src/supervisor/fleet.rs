@@ -7,7 +7,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 use tracing::{Instrument, info_span};
 
-use super::{Wish, supervise};
+use super::{Wish, supervise, watch_slot};
 use crate::{
     dead_letters::{Desk, Mailbox},
     pipeline::{PipelineError, job::Job},
@@ -95,7 +95,14 @@ impl Fleet {
         for (index, member) in self.members.iter().enumerate() {
             let span = info_span!("pipeline", pipeline = member.job.definition.name);
             let (job, wish) = (member.job.clone(), member.wish.subscribe());
-            ids.push(tasks.spawn(keep(index, job, wish, cancel.child_token(), sender.clone()).instrument(span)).id());
+            let (stop, sender) = (cancel.child_token(), sender.clone());
+            let kept = async move {
+                tokio::select! {
+                    () = keep(index, &job, wish, stop, sender) => {}
+                    never = watch_slot(&job) => match never {},
+                }
+            };
+            ids.push(tasks.spawn(kept.instrument(span)).id());
         }
         let mut gave_up: Vec<Option<PipelineError>> = self.members.iter().map(|_| None).collect();
         loop {
@@ -130,12 +137,12 @@ fn panicked(ids: &[task::Id], panic: &task::JoinError) -> Option<Report> {
 /// Keeps a pipeline as it is wished. One that gave up waits for another wish.
 async fn keep(
     index: usize,
-    job: Job,
+    job: &Job,
     mut wish: watch::Receiver<Wish>,
     cancel: CancellationToken,
     reports: mpsc::Sender<Report>,
 ) {
-    while let Err(error) = supervise(&job, None, &mut wish, &cancel).await {
+    while let Err(error) = supervise(job, None, &mut wish, &cancel).await {
         // The receiver is there for as long as this task.
         let _ = reports.send(Report { index, gave_up: Some(error) }).await;
         tokio::select! {

@@ -2,6 +2,7 @@ use std::time::Duration;
 
 use tokio::time::sleep;
 
+use super::slot_watch::look;
 use crate::{
     pipeline::job::Job,
     postgres::{Connection, PgError, Session},
@@ -10,7 +11,7 @@ use crate::{
 /// A message passes through the stream this often, so that the slot of a source at rest moves on.
 const EVERY: Duration = Duration::from_secs(10);
 
-/// Emits heartbeats for ever. A source that cannot take them (a standby, say) goes without.
+/// Emits heartbeats for ever, and looks at the slot each time. A source that cannot take them (a standby, say) goes without.
 pub(super) async fn beat(job: &Job) {
     let mut connection = None;
     loop {
@@ -29,5 +30,6 @@ async fn emit(job: &Job, connection: &mut Option<Connection>) -> Result<(), PgEr
         None => Connection::connect(&job.source, &session).await?,
     };
     let open = connection.insert(open);
+    look(job, open).await?;
     open.simple("SELECT pg_catalog.pg_logical_emit_message(false, 'rosetta', 'heartbeat')").await.map(drop)
 }

@@ -4,6 +4,7 @@ mod backoff;
 mod fleet;
 mod heartbeat;
 mod running;
+mod slot_watch;
 
 use tokio::{
     sync::watch,
@@ -23,6 +24,7 @@ use backoff::Backoff;
 
 pub use fleet::{Ending, Fleet, Member};
 pub use running::Running;
+pub use slot_watch::watch_slot;
 
 /// What is wanted of a pipeline.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -114,6 +116,13 @@ fn note_failure(job: &Job, severity: Severity, error: &PipelineError) {
     job.status.update(|figures| {
         figures.state = state;
         figures.error = Some(error.to_string());
+        let count = match severity {
+            Severity::Transient => &mut figures.failures.transient,
+            Severity::Permanent => &mut figures.failures.permanent,
+            Severity::Fenced => &mut figures.failures.fenced,
+            Severity::NeedsResync => &mut figures.failures.needs_resync,
+        };
+        *count += 1;
     });
     if state != State::Retrying {
         error!(state = state.name(), "{error}");

@@ -9,6 +9,7 @@ mod failover;
 mod fences;
 mod identity;
 mod join;
+mod metrics;
 mod moves;
 mod outage;
 mod restart;

@@ -17,6 +17,7 @@ mod identity;
 mod keys;
 mod kill9;
 mod many_tables;
+mod metrics;
 mod names;
 mod partitions;
 mod publications;

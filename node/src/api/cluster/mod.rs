@@ -16,6 +16,7 @@ mod figures;
 mod history;
 mod intents;
 mod listing;
+mod metrics;
 mod moves;
 mod pages;
 mod peers;

@@ -4,21 +4,27 @@
 //! - `/health/ready`: it takes part in the cluster; 503 with the reasons when it does not.
 //! - `/health`: what each pipeline of this node does, and what the cluster lacks; 503 when one that should run does not,
 //!   or something is missing.
+//! - `/metrics`: figures for Prometheus (docs/METRICS.md).
 
 use std::sync::Arc;
 
 use axum::{Router, extract::State, response::IntoResponse, routing::get};
 use serde_json::json;
 
-use super::{Api, readiness};
-use crate::api::http::{answer, is_in_trouble, live, pipeline, verdict};
+use super::{Api, metrics, readiness};
+use crate::api::http::{self, answer, is_in_trouble, live, pipeline, verdict};
 
 pub(super) fn pages(api: Arc<Api>) -> Router {
     Router::new()
         .route("/health/live", get(async || live()))
         .route("/health/ready", get(ready))
         .route("/health", get(health))
+        .route("/metrics", get(told))
         .with_state(api)
+}
+
+async fn told(State(api): State<Arc<Api>>) -> impl IntoResponse {
+    http::metrics(metrics::of_node(&api.node))
 }
 
 async fn ready(State(api): State<Arc<Api>>) -> impl IntoResponse {

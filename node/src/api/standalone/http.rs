@@ -3,6 +3,7 @@
 //! - `/health/live`: the process answers.
 //! - `/health/ready`: it takes part; 503 when no pipeline runs although one should.
 //! - `/health`: what each pipeline does; 503 when one that should run does not.
+//! - `/metrics`: figures for Prometheus (docs/METRICS.md).
 
 use std::sync::Arc;
 
@@ -10,7 +11,8 @@ use axum::{Router, extract::State, response::IntoResponse, routing::get};
 use serde_json::json;
 
 use crate::{
-    api::http::{answer, is_in_trouble, live, pipeline, verdict},
+    api::http::{self, answer, is_in_trouble, live, pipeline, verdict},
+    metrics::{Sheet, names, tell_pipelines, tell_process},
     pipeline::status::Figures,
     supervisor::Fleet,
 };
@@ -20,6 +22,7 @@ pub(in crate::api) fn pages(fleet: Arc<Fleet>) -> Router {
         .route("/health/live", get(async || live()))
         .route("/health/ready", get(ready))
         .route("/health", get(health))
+        .route("/metrics", get(metrics))
         .with_state(fleet)
 }
 
@@ -34,6 +37,20 @@ async fn health(State(fleet): State<Arc<Fleet>>) -> impl IntoResponse {
     let members = fleet.members().iter().zip(&all);
     let pipelines: Vec<_> = members.map(|(member, figures)| pipeline(&member.job.definition.name, figures)).collect();
     answer(code, &json!({ "status": word, "pipelines": pipelines }))
+}
+
+async fn metrics(State(fleet): State<Arc<Fleet>>) -> impl IntoResponse {
+    let members = fleet.members();
+    let pipelines: Vec<_> =
+        members.iter().map(|member| (member.job.definition.name.clone(), member.job.status.figures())).collect();
+    let mut sheet = Sheet::blank();
+    tell_pipelines(&mut sheet, &pipelines);
+    tell_process(&mut sheet);
+    let expected = members.iter().filter(|member| !member.is_paused()).count();
+    sheet.set(&names::PIPELINES_EXPECTED, &[], expected as f64);
+    sheet.set(&names::NODE_PIPELINES, &[], members.len() as f64);
+    sheet.count(&names::FENCES, &[], pipelines.iter().map(|(_, figures)| figures.failures.fenced).sum());
+    http::metrics(sheet)
 }
 
 fn figures(fleet: &Fleet) -> Vec<Figures> {

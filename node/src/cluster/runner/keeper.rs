@@ -9,6 +9,7 @@ use rosetta_coordinator::{
 use rosetta_proto::{Epoch, PipelineName};
 use tokio::{
     sync::watch,
+    task::JoinSet,
     time::{Instant, sleep_until},
 };
 use tokio_util::sync::CancellationToken;
@@ -23,10 +24,11 @@ use crate::{
     cluster::{LocalPipeline, Node, epochs::BlockEpochs},
     pipeline::{
         PipelineError, Severity,
+        job::Job,
         start::{Ready, prepare},
         status::{State, Status},
     },
-    supervisor::Running,
+    supervisor::{Running, watch_slot},
 };
 
 /// For the end of a transaction. Shorter than the leader waits for a release, and than a process may take to stop.
@@ -50,6 +52,8 @@ pub(super) struct Keeper {
     written: Option<Current>,
     /// When it was last taken back from a process that had fenced it.
     taken_back: Option<Instant>,
+    /// Watches the slot, whatever the pipeline does.
+    slot_watch: JoinSet<()>,
 }
 
 /// An assignment, and the write that made it.
@@ -65,7 +69,17 @@ type Again = Option<Instant>;
 impl Keeper {
     pub(super) fn new(name: PipelineName, node: Arc<Node>, workshop: Arc<Workshop>) -> Keeper {
         let status = Arc::new(Status::new(name.as_str()));
-        Keeper { name, node, workshop, activity: Activity::Idle, status, epochs: None, written: None, taken_back: None }
+        Keeper {
+            name,
+            node,
+            workshop,
+            activity: Activity::Idle,
+            status,
+            epochs: None,
+            written: None,
+            taken_back: None,
+            slot_watch: JoinSet::new(),
+        }
     }
 
     /// Runs until `stop`, or until nobody is left to wake it.
@@ -144,6 +158,7 @@ impl Keeper {
     /// Not ours: nothing of it runs here.
     async fn leave(&mut self) {
         self.activity.halt(STOPPED_WITHIN).await;
+        self.slot_watch = JoinSet::new();
         self.node.local.remove(&self.name);
     }
 
@@ -154,6 +169,20 @@ impl Keeper {
             figures.error = None;
         });
         self.show(Version::new(block, record));
+        let epochs = self.epochs(block);
+        if self.slot_watch.is_empty()
+            && let Ok(job) = job(&self.workshop, record, epochs)
+        {
+            self.watch_slot(job);
+        }
+    }
+
+    fn watch_slot(&mut self, mut job: Job) {
+        job.status = Arc::clone(&self.status);
+        self.slot_watch = JoinSet::new();
+        self.slot_watch.spawn(async move {
+            watch_slot(&job).await;
+        });
     }
 
     async fn run(
@@ -205,6 +234,7 @@ impl Keeper {
                     self.wait_for_lease();
                     return Some(Instant::now() + RETRY_AFTER);
                 }
+                self.watch_slot(job.clone());
                 self.activity = Activity::Running { running: Running::start(job, ready), version, is_fenced };
             }
             Err(error) => {
@@ -256,6 +286,9 @@ impl Keeper {
     fn gave_up(&mut self, error: &PipelineError) {
         let Activity::Running { version, .. } = &self.activity else { return };
         let version = *version;
+        if error.severity() == Severity::Fenced {
+            self.node.tally.fenced();
+        }
         let fenced_by = (error.severity() == Severity::Fenced).then(|| error.newest_epoch());
         if let PipelineError::Internal(_) = error {
             self.refuse(error);
