@@ -76,7 +76,7 @@ pub struct Cluster {
 impl Cluster {
     /// Servers and nodes, all of whom have joined; no pipelines yet.
     pub async fn start(shape: Shape) -> Cluster {
-        let mut cluster = Cluster::without_nodes(shape).await;
+        let mut cluster = Box::pin(Cluster::without_nodes(shape)).await;
         for _ in 0..shape.nodes {
             cluster.add_node().await;
         }
@@ -86,7 +86,7 @@ impl Cluster {
 
     /// All of that, and every pipeline copies what its table held and follows.
     pub async fn running(shape: Shape) -> Cluster {
-        let cluster = Cluster::start(shape).await;
+        let cluster = Box::pin(Cluster::start(shape)).await;
         cluster.apply().await;
         cluster.flows().await;
         cluster
@@ -95,7 +95,7 @@ impl Cluster {
     /// The servers only.
     pub async fn without_nodes(shape: Shape) -> Cluster {
         let machine = machine::Turn::take();
-        let world = World::start(shape.pipelines, shape.etcd_members).await;
+        let world = Box::pin(World::start(shape.pipelines, shape.etcd_members)).await;
         let records = Records::of(&world.etcd.endpoints());
         Cluster { nodes: Vec::new(), world, records, shape, scratch: Scratch::new(), _machine: machine }
     }
@@ -108,6 +108,11 @@ impl Cluster {
 
     /// Starts one more node; does not wait for it.
     pub async fn add_node(&mut self) -> &mut Node {
+        self.add_node_with(&[]).await
+    }
+
+    /// The same, with environment variables.
+    pub async fn add_node_with(&mut self, variables: &[(&str, &str)]) -> &mut Node {
         let name = format!("n{}", self.nodes.len() + 1);
         let folder = self.scratch.join(&name);
         let way = if self.shape.with_ways {
@@ -116,6 +121,7 @@ impl Cluster {
             Way::direct(&self.world)
         };
         let mut node = Node::new(&name, folder, way);
+        variables.iter().for_each(|(name, value)| node.set(name, value));
         node.start().await;
         self.nodes.push(node);
         self.nodes.last_mut().expect("it was just added")

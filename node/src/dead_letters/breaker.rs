@@ -39,7 +39,7 @@ impl Breaker {
 
     /// A change was refused; true when the table has to stop.
     pub fn rejected(&mut self, oid: u32) -> bool {
-        let outcomes = self.tables.entry(oid).or_insert_with(Outcomes::default);
+        let outcomes = self.tables.entry(oid).or_default();
         outcomes.rejected += 1;
         let has_to_stop = outcomes.rejected >= FEWEST_REJECTED && outcomes.rejected > outcomes.applied;
         outcomes.forget();

@@ -46,7 +46,7 @@ pub struct BatchReport {
 /// What a lane does with its batches.
 pub(super) enum Role {
     /// Applies them.
-    Live { destination: Destination, recovery: Option<Recovery> },
+    Live { destination: Destination, recovery: Option<Box<Recovery>> },
     /// Its destination is away: writes them to the store of dead letters.
     Spilling(Box<Spiller>),
     /// Its destination is back: applies what was spilled, and spills what comes meanwhile.
@@ -58,9 +58,9 @@ pub(super) enum Role {
 struct Live {
     number: usize,
     destination: Destination,
-    recovery: Option<Recovery>,
+    recovery: Option<Box<Recovery>>,
     /// Of a spill that was replayed.
-    remains: Option<Remains>,
+    remains: Option<Box<Remains>>,
 }
 
 /// Does with batches what its role says, in order, until there are no more; then ends the destination's session.
@@ -133,7 +133,7 @@ async fn run_live(
     Ok(())
 }
 
-async fn request(recovery: &mut Option<Recovery>) -> DeskCommand {
+async fn request(recovery: &mut Option<Box<Recovery>>) -> DeskCommand {
     match recovery {
         Some(recovery) => recovery.request().await,
         None => std::future::pending().await,

@@ -28,10 +28,10 @@ pub(super) struct LaneLetters {
 
 impl LaneLetters {
     /// Lets the writer set changes aside; what tries them again.
-    pub(super) fn attach(self, writer: &mut Writer) -> Recovery {
+    pub(super) fn attach(self, writer: &mut Writer) -> Box<Recovery> {
         let LaneLetters { desk, owner, mailbox, worker, parked } = self;
         writer.set_parking(Parking::new(Arc::clone(&desk.store), owner.clone(), mailbox.clone(), parked));
-        Recovery::new(desk, owner, mailbox, worker)
+        Box::new(Recovery::new(desk, owner, mailbox, worker))
     }
 }
 

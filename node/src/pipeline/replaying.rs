@@ -32,7 +32,7 @@ const BYTES: usize = 8 << 20;
 pub(super) struct Replaying {
     replayer: Replayer,
     spiller: Spiller,
-    recovery: Recovery,
+    recovery: Box<Recovery>,
 }
 
 /// The side that writes to the destination.
@@ -62,8 +62,8 @@ pub(super) struct Remains {
 pub(super) enum CaughtUp {
     Live {
         destination: Destination,
-        recovery: Recovery,
-        remains: Remains,
+        recovery: Box<Recovery>,
+        remains: Box<Remains>,
     },
     /// No more batches come.
     Ended,
@@ -81,7 +81,7 @@ impl Replaying {
     /// The writer stands at `position`; the stream's values come in `format`.
     pub(super) fn new(
         writer: Writer,
-        recovery: Recovery,
+        recovery: Box<Recovery>,
         spiller: Spiller,
         position: Lsn,
         format: Format,
@@ -139,7 +139,7 @@ impl Replaying {
         tracing::info!(destination = mailbox.destination, changes = applied, "the destination is live again");
         let Replayer { mut writer, format, settling, .. } = replayer;
         writer.set_format(format);
-        let remains = Remains { spiller, settling };
+        let remains = Box::new(Remains { spiller, settling });
         Ok(CaughtUp::Live { destination: Destination::Postgres(writer), recovery, remains })
     }
 }

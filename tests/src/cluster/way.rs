@@ -24,7 +24,16 @@ pub enum Cut {
 
 pub enum Way {
     Direct { etcd: Vec<String>, catalog: u16, source: u16, destination: u16 },
-    Proxied { etcd: Vec<Proxy>, catalog: Proxy, source: Proxy, destination: Proxy, peers: Option<Proxy> },
+    Proxied(Box<Proxies>),
+}
+
+/// A proxy in front of each server, and in front of the node itself.
+pub struct Proxies {
+    etcd: Vec<Proxy>,
+    catalog: Proxy,
+    source: Proxy,
+    destination: Proxy,
+    peers: Option<Proxy>,
 }
 
 impl Way {
@@ -44,28 +53,29 @@ impl Way {
             etcd.push(Proxy::start(world.etcd.port(member)).await);
         }
         let socket = |port: u16| folder.join(format!(".s.PGSQL.{port}"));
-        Way::Proxied {
+        Way::Proxied(Box::new(Proxies {
             etcd,
             catalog: Proxy::start(world.catalog.port()).await,
             source: Proxy::start_unix(&socket(SOURCE_PORT), world.source.port()),
             destination: Proxy::start_unix(&socket(DESTINATION_PORT), world.destination.port()),
             peers: None,
-        }
+        }))
     }
 
     /// Puts a proxy in front of the node's gRPC `port`, when the node is to have one. Answers where peers reach the node.
     pub(super) async fn front(&mut self, port: u16) -> String {
         match self {
             Way::Direct { .. } => format!("127.0.0.1:{port}"),
-            Way::Proxied { peers, .. } => peers.insert(Proxy::start(port).await).address(),
+            Way::Proxied(proxies) => proxies.peers.insert(Proxy::start(port).await).address(),
         }
     }
 
     pub(super) fn etcd_endpoints(&self) -> String {
         match self {
             Way::Direct { etcd, .. } => etcd.join(","),
-            Way::Proxied { etcd, .. } => {
-                let endpoints: Vec<String> = etcd.iter().map(|proxy| format!("http://{}", proxy.address())).collect();
+            Way::Proxied(proxies) => {
+                let endpoints: Vec<String> =
+                    proxies.etcd.iter().map(|proxy| format!("http://{}", proxy.address())).collect();
                 endpoints.join(",")
             }
         }
@@ -74,8 +84,8 @@ impl Way {
     pub(super) fn catalog_port(&self) -> String {
         match self {
             Way::Direct { catalog, .. } => catalog.to_string(),
-            Way::Proxied { catalog, .. } => {
-                catalog.address().rsplit(':').next().map(str::to_owned).expect("an address of host and port")
+            Way::Proxied(proxies) => {
+                proxies.catalog.address().rsplit(':').next().map(str::to_owned).expect("an address of host and port")
             }
         }
     }
@@ -84,7 +94,7 @@ impl Way {
     pub fn source_url(&self, db: &str) -> String {
         match self {
             Way::Direct { source, .. } => tcp_url(*source, db),
-            Way::Proxied { .. } => own_url(SOURCE_PORT, db),
+            Way::Proxied(_) => own_url(SOURCE_PORT, db),
         }
     }
 
@@ -92,7 +102,7 @@ impl Way {
     pub fn destination_url(&self, db: &str) -> String {
         match self {
             Way::Direct { destination, .. } => tcp_url(*destination, db),
-            Way::Proxied { .. } => own_url(DESTINATION_PORT, db),
+            Way::Proxied(_) => own_url(DESTINATION_PORT, db),
         }
     }
 
@@ -120,9 +130,10 @@ impl Way {
     }
 
     fn proxies(&self, cut: Cut) -> Vec<&Proxy> {
-        let Way::Proxied { etcd, catalog, source, destination, peers } = self else {
+        let Way::Proxied(proxies) = self else {
             panic!("cannot cut a node from {cut:?}: its connections go through no proxy")
         };
+        let Proxies { etcd, catalog, source, destination, peers } = &**proxies;
         match cut {
             Cut::Etcd => etcd.iter().collect(),
             Cut::Catalog => vec![catalog],
@@ -134,13 +145,17 @@ impl Way {
 
     /// The process behind `front` is gone: what connects is refused, as if there were no proxy.
     pub(super) async fn process_gone(&self) {
-        if let Way::Proxied { peers: Some(peers), .. } = self {
+        if let Way::Proxied(proxies) = self
+            && let Some(peers) = &proxies.peers
+        {
             peers.refuse().await;
         }
     }
 
     pub(super) async fn process_there(&self) {
-        if let Way::Proxied { peers: Some(peers), .. } = self {
+        if let Way::Proxied(proxies) = self
+            && let Some(peers) = &proxies.peers
+        {
             peers.accept().await;
         }
     }

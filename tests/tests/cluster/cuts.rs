@@ -19,7 +19,7 @@ impl Scene {
     /// A node with pipelines, the leader every other time, and what it wrote last.
     async fn victim(&self, round: usize) -> (String, Before) {
         let Scene { cluster, .. } = self;
-        let name = if round % 2 == 0 { cluster.busiest() } else { cluster.leader().await };
+        let name = if round.is_multiple_of(2) { cluster.busiest() } else { cluster.leader().await };
         let before = cluster.before_of(&name).await;
         (name, before)
     }
