@@ -9,6 +9,7 @@ mod error;
 mod first_copy;
 pub mod follow;
 mod gaps;
+mod hold;
 pub mod intake;
 pub mod job;
 mod lane;
