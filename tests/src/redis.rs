@@ -117,6 +117,8 @@ impl Redis {
             }
             let found: Vec<String> =
                 self.try_ask(&["CONFIG", "GET", "dir"]).await.map_err(|error| error.to_string())?;
+            // Configuration is answered also while the data is still being read.
+            let _: i64 = self.try_ask(&["DBSIZE"]).await.map_err(|error| error.to_string())?;
             if found.get(1) == Some(&folder) { Ok(Ok(())) } else { Err(format!("another server answers: {found:?}")) }
         })
         .await

@@ -14,6 +14,9 @@ pub(super) struct Candidate<'a> {
     pub(super) weight: f64,
 }
 
+/// Weights that differ by less than this part of what is wanted serve as well: noise makes that difference.
+const SIMILAR: f64 = 0.1;
+
 #[derive(Default)]
 pub(super) struct Outcome {
     /// Pipeline and the node that it goes to, each as an index.
@@ -178,7 +181,12 @@ impl Balancer<'_, '_> {
         let lighter = (0..middle).rev().find(may);
         let heavier = (middle..candidates.len()).find(may);
         let distance = |at: &usize| (candidates[*at].weight - ideal).abs();
-        lighter.into_iter().chain(heavier).min_by(|a, b| distance(a).total_cmp(&distance(b)))
+        let best = lighter.into_iter().chain(heavier).min_by(|a, b| distance(a).total_cmp(&distance(b)))?;
+        // Of those that serve about as well, the one that has been where it is the longest: in a rolling restart the same
+        // few would be moved over and over.
+        let enough = distance(&best) + SIMILAR * ideal.abs();
+        let serves = |at: &usize| distance(at) <= enough && may(at);
+        (0..candidates.len()).filter(serves).min_by_key(|at| (candidates[*at].pipeline.assigned_at, *at != best))
     }
 }
 

@@ -107,8 +107,8 @@ pub async fn load_parked(
     Ok(parked)
 }
 
-/// Removes letters before `below` for which the destination does not wait: they were applied after all, or settled
-/// before a crash. What the destination shows must be on its disk.
+/// Removes letters for which the destination does not wait, of each table those before `below`: they were applied after
+/// all, or settled before a crash. What the destination shows must be on its disk.
 ///
 /// # Errors
 /// The store's.
@@ -117,14 +117,14 @@ pub async fn sweep(
     owner: &Owner,
     mailbox: &Mailbox,
     waiting: &Waiting,
-    below: Lsn,
+    below: impl Fn(&str) -> Lsn,
 ) -> Result<u64, StoreError> {
     let mut removed = 0;
     let none = BTreeSet::new();
     for (table, _) in store.streams(mailbox).await? {
         let kept = waiting.get(&table).unwrap_or(&none);
         let stream = mailbox.stream(&table);
-        let mut pages = Pages::new(stream.clone(), LetterId::default()..LetterId::first_of(below));
+        let mut pages = Pages::new(stream.clone(), LetterId::default()..LetterId::first_of(below(&table)));
         while let Some(letters) = pages.next(store).await? {
             let settled: Vec<_> = letters.iter().map(|letter| letter.id).filter(|id| !kept.contains(id)).collect();
             if !settled.is_empty() {

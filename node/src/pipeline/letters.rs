@@ -52,7 +52,8 @@ pub(super) async fn find(
     let mailbox = Mailbox::new(&job.definition.name, &destination.name);
     let owner = Owner { pipeline: mailbox.pipeline.clone(), epoch: claim.epoch };
     let waiting = read_waiting(&mut destination.session, &mailbox).await.map_err(failed)?;
-    let below = positions.iter().copied().min().unwrap_or_default();
+    // Each worker's own: one that is ahead of the others has settled what they have still to do.
+    let below = |table: &str| positions.get(worker_of(table, positions.len())).copied().unwrap_or_default();
     if has_letters(desk, &mailbox).await {
         flush(&mut destination.session, &mailbox).await.map_err(failed)?;
         end_spills(desk, &owner, &mailbox, positions).await.map_err(store_failed)?;
@@ -94,11 +95,13 @@ async fn has_letters(desk: &Desk, mailbox: &Mailbox) -> bool {
 }
 
 fn of_worker(waiting: &Waiting, worker: usize, workers: usize) -> BTreeMap<String, BTreeSet<LetterId>> {
-    let is_mine = |table: &str| {
-        // What is no name any more belongs to the first worker, where it is found missing in the pipeline.
-        table.parse::<TableName>().map_or(0, |table| selection::worker_of(&table, workers)) == worker
-    };
+    let is_mine = |table: &str| worker_of(table, workers) == worker;
     waiting.iter().filter(|(table, _)| is_mine(table)).map(|(table, ids)| (table.clone(), ids.clone())).collect()
+}
+
+/// What is no name any more belongs to the first worker, where it is found missing in the pipeline.
+fn worker_of(table: &str, workers: usize) -> usize {
+    table.parse::<TableName>().map_or(0, |table| selection::worker_of(&table, workers))
 }
 
 fn store_failed(error: StoreError) -> PipelineError {
