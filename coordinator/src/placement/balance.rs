@@ -174,7 +174,8 @@ impl Balancer<'_, '_> {
             // Strictly lower than the giver was: otherwise the two would only swap their parts.
             let is_lower = loads.1 + candidate.weight / shares.1 < loads.0 - 1e-9;
             // What was placed after a node had joined was placed with regard to it.
-            let is_older = !rule.is_join || candidate.pipeline.assigned_at <= to_node.open_since;
+            // A new leader has seen both since the same instant, and knows nothing of a join.
+            let is_older = !rule.is_join || candidate.pipeline.assigned_at < to_node.open_since;
             is_lower && is_older && !candidate.pipeline.is_unreachable_on(&to_node.id)
         };
         let middle = candidates.partition_point(|candidate| candidate.weight <= ideal);
