@@ -206,7 +206,8 @@ impl Memory {
         let cut_off = assignment.and_then(|current| self.reports.cut_off(name, &current.record.owner.node));
         let assignment = assignment.map(|assignment| assignment.record.clone());
         let mut pipeline = Pipeline::new(&recorded.record, assignment, assigned_at);
-        pipeline.weight = self.reports.weight(name);
+        // Whole MiB/s: what is less is noise, and must move nothing.
+        pipeline.weight = self.reports.weight(name).round();
         pipeline.unreachable = self.unreachable.get(name).cloned().unwrap_or_default();
         pipeline.unreachable.extend(cut_off);
         pipeline
