@@ -20,6 +20,7 @@ pub mod rosetta;
 pub mod scratch;
 pub mod wait;
 pub mod workload;
+mod writers;
 
 pub use cluster::Cluster;
 pub use etcd::Etcd;

@@ -1,18 +1,11 @@
 //! A seeded load of several writers on the tables that tell most: one without a key, one with a key that changes, and
 //! a bank in two tables whose total never changes.
 
-use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicBool, AtomicU64, Ordering},
-    },
-    time::Duration,
-};
+use std::time::Duration;
 
 use rand::{Rng, SeedableRng, rngs::StdRng};
-use tokio::{task::JoinSet, time::MissedTickBehavior};
 
-use crate::{oracle::Table, postgres::Postgres};
+use crate::{oracle::Table, postgres::Postgres, writers::Writers};
 
 pub const TABLES: &[&str] = &["public.audit", "public.keyed", "public.bank_a", "public.bank_b"];
 
@@ -49,84 +42,39 @@ pub async fn create_tables(source: &Postgres, db: &str) {
 }
 
 /// A running load. Writers reconnect when the server is away.
-pub struct Workload {
-    stop: Arc<AtomicBool>,
-    committed: Arc<AtomicU64>,
-    writers: JoinSet<()>,
-}
+pub struct Workload(Writers);
 
 impl Workload {
     /// `writers` connections, each of which starts a transaction every `pace` (or as soon as it can).
     #[must_use]
     pub fn start(source: &Postgres, db: &str, seed: u64, writers: u64, pace: Duration) -> Workload {
-        let mut load = Workload { stop: Arc::default(), committed: Arc::default(), writers: JoinSet::new() };
+        let mut load = Writers::default();
         for number in 0..writers {
-            let writer = Writer {
-                url: source.url(db),
-                number,
-                rng: StdRng::seed_from_u64(seed.wrapping_mul(1000) + number),
-                stop: Arc::clone(&load.stop),
-                committed: Arc::clone(&load.committed),
-            };
-            load.writers.spawn(writer.run(pace));
+            let rng = StdRng::seed_from_u64(seed.wrapping_mul(1000) + number);
+            let mut writer = Writer { number, rng };
+            load.add(source.url(db), pace, move || writer.transaction());
         }
-        load
+        Workload(load)
     }
 
     /// Transactions committed so far.
     #[must_use]
     pub fn committed(&self) -> u64 {
-        self.committed.load(Ordering::Relaxed)
+        self.0.committed()
     }
 
     /// Lets every writer finish its transaction. Answers how many were committed.
-    pub async fn stop(mut self) -> u64 {
-        self.stop.store(true, Ordering::Relaxed);
-        while let Some(writer) = self.writers.join_next().await {
-            writer.expect("a writer does not panic");
-        }
-        self.committed()
+    pub async fn stop(self) -> u64 {
+        self.0.stop().await
     }
 }
 
 struct Writer {
-    url: String,
     number: u64,
     rng: StdRng,
-    stop: Arc<AtomicBool>,
-    committed: Arc<AtomicU64>,
 }
 
 impl Writer {
-    async fn run(mut self, pace: Duration) {
-        let mut ticks = tokio::time::interval(pace);
-        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut client = None;
-        while !self.stop.load(Ordering::Relaxed) {
-            ticks.tick().await;
-            let statements = self.transaction();
-            let connected = match client.take() {
-                Some(connected) => connected,
-                None => match self.connect().await {
-                    Ok(connected) => connected,
-                    Err(_) => continue,
-                },
-            };
-            match connected.batch_execute(&statements).await {
-                Ok(()) => _ = self.committed.fetch_add(1, Ordering::Relaxed),
-                // A duplicate key or a deadlock: this transaction is void, as in any application.
-                Err(_) => _ = connected.batch_execute("rollback").await,
-            }
-            client = Some(connected).filter(|c| !c.is_closed());
-        }
-    }
-
-    async fn connect(&self) -> Result<tokio_postgres::Client, tokio_postgres::Error> {
-        let (client, connection) = tokio_postgres::connect(&self.url, tokio_postgres::NoTls).await?;
-        tokio::spawn(connection);
-        Ok(client)
-    }
-
     fn transaction(&mut self) -> String {
         let work: String = (0..self.rng.random_range(1..=3)).map(|_| self.change()).collect();
         let aside = if self.rng.random_ratio(1, 10) {
