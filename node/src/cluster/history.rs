@@ -7,7 +7,7 @@ use tokio::time::{MissedTickBehavior, interval};
 
 use super::Node;
 use crate::{
-    catalog::{Event, Recorder},
+    catalog::Event,
     pipeline::status::{Figures, State},
 };
 
@@ -22,24 +22,24 @@ struct Noted {
 }
 
 /// Records each change of a pipeline's state or owner. Never ends.
-pub(super) async fn keep(node: Arc<Node>, recorder: Recorder) {
+pub(super) async fn keep(node: Arc<Node>) {
     let mut noted = BTreeMap::new();
     let mut tick = interval(LOOK_EVERY);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         tick.tick().await;
-        look(&node, &mut noted, &recorder);
+        look(&node, &mut noted);
     }
 }
 
-fn look(node: &Node, noted: &mut BTreeMap<PipelineName, Noted>, recorder: &Recorder) {
+fn look(node: &Node, noted: &mut BTreeMap<PipelineName, Noted>) {
     let local = node.local.all();
     let id = node.record.id.as_str();
     noted.retain(|name, last| {
         let stays = local.contains_key(name);
         if !stays {
             let event = Event::now("pipeline_released").of_pipeline(name.as_str()).of_node(id);
-            recorder.record(event.with("epoch", last.epoch));
+            node.recorder.record(event.with("epoch", last.epoch));
         }
         stays
     });
@@ -49,7 +49,7 @@ fn look(node: &Node, noted: &mut BTreeMap<PipelineName, Noted>, recorder: &Recor
         let last = noted.insert(name.clone(), now);
         // What it does while it gets its epoch is told by what follows.
         if last != Some(now) && figures.state != State::Starting {
-            recorder.record(changed(name.as_str(), id, last, &figures));
+            node.recorder.record(changed(name.as_str(), id, last, &figures));
         }
     }
 }

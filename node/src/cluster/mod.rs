@@ -24,7 +24,10 @@ use rosetta_coordinator::{
     view::Views,
 };
 
-use crate::{catalog::Catalog, dead_letters::Desk};
+use crate::{
+    catalog::{Catalog, Recorder},
+    dead_letters::Desk,
+};
 
 pub use channels::Channels;
 pub use local::{Local, LocalPipeline};
@@ -42,6 +45,10 @@ pub struct Node {
     pub views: Views,
     pub session: SessionWatch,
     pub catalog: Catalog,
+    /// The history.
+    pub recorder: Recorder,
+    /// The ways to the other nodes.
+    pub channels: Channels,
     /// The pipelines that run here now.
     pub local: Local,
     pub readiness: Readiness,

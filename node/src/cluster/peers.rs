@@ -76,6 +76,7 @@ pub async fn watch_peers(node: Arc<Node>, findings: mpsc::Sender<Finding>) {
     let mut views = node.views.subscribe();
     loop {
         let view = Arc::clone(&views.borrow_and_update());
+        node.channels.retain(|address| view.nodes.values().any(|peer| peer.record.address == address));
         held.retain(|id, (incarnation, hold)| {
             let is_there = view.nodes.get(id).is_some_and(|recorded| recorded.record.incarnation == *incarnation);
             if !is_there {

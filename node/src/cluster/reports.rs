@@ -11,7 +11,7 @@ use tokio::{
 };
 use tonic::transport::Channel;
 
-use super::{Channels, LocalPipeline, Node};
+use super::{LocalPipeline, Node};
 use crate::pipeline::status::State;
 
 /// Loads are smoothed over minutes, and a pipeline is moved for its servers after half a minute.
@@ -21,13 +21,12 @@ const ANSWERED_WITHIN: Duration = Duration::from_secs(2);
 
 /// Asks all owners from time to time, for as long as this node leads. Never ends.
 pub(super) async fn gather(node: &Node, findings: &mpsc::Sender<Finding>) {
-    let channels = Channels::default();
     let mut tick = interval(ASK_EVERY);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         tick.tick().await;
         let mut reports: Vec<Report> = own(node);
-        reports.extend(others(node, &channels).await);
+        reports.extend(others(node).await);
         for report in reports {
             if findings.send(Finding::Fares(report)).await.is_err() {
                 return;
@@ -46,12 +45,11 @@ fn own(node: &Node) -> Vec<Report> {
     node.local.all().into_iter().map(report).collect()
 }
 
-async fn others(node: &Node, channels: &Channels) -> Vec<Report> {
+async fn others(node: &Node) -> Vec<Report> {
     let view = node.views.now();
-    channels.retain(|address| view.nodes.values().any(|peer| peer.record.address == address));
     let mut calls = JoinSet::new();
     for peer in view.nodes.values().filter(|peer| peer.record.id != node.record.id) {
-        if let Ok(channel) = channels.to(&peer.record.address) {
+        if let Ok(channel) = node.channels.to(&peer.record.address) {
             calls.spawn(ask(channel));
         }
     }

@@ -14,7 +14,9 @@ use tokio::{sync::mpsc, task::JoinSet, time::timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::info;
 
-use super::{Held, Local, Node, Readiness, Tally, Workshop, history, leader, peers, readiness, runner, tally};
+use super::{
+    Channels, Held, Local, Node, Readiness, Tally, Workshop, history, leader, peers, readiness, runner, tally,
+};
 use crate::{
     catalog::{Catalog, Recorder},
     config::Settings,
@@ -64,11 +66,24 @@ pub fn start(options: NodeOptions) -> std::io::Result<Running> {
     let views = Views::start(Arc::clone(&store), keys.clone());
     let (local, held) = (Local::default(), Held::default());
     let readiness = Readiness::new(options.dead_letters.is_some());
-    let (watch, catalog, tally) = (session.watch(), options.catalog.clone(), Tally::default());
+    let recorder = Recorder::start(options.catalog.clone());
     let letters = options.dead_letters.map(Arc::new);
     let desk = letters.clone().map(|letters| Arc::new(Desk::new(letters)));
-    let node =
-        Arc::new(Node { record, keys, store, views, session: watch, catalog, local, readiness, held, desk, tally });
+    let node = Arc::new(Node {
+        record,
+        keys,
+        store,
+        views,
+        session: session.watch(),
+        catalog: options.catalog,
+        recorder,
+        channels: Channels::default(),
+        local,
+        readiness,
+        desk,
+        held,
+        tally: Tally::default(),
+    });
     let workshop = Arc::new(Workshop { settings: options.settings, keys: options.keys });
     let (finder, findings) = mpsc::channel::<Finding>(FINDINGS);
     let stop_runner = CancellationToken::new();
@@ -76,7 +91,7 @@ pub fn start(options: NodeOptions) -> std::io::Result<Running> {
     running.spawn(runner::run(Arc::clone(&node), Arc::clone(&workshop), stop_runner.clone()));
     let mut others = JoinSet::new();
     others.spawn(leader::stand(Arc::clone(&node), Arc::clone(&workshop), (finder.clone(), findings)));
-    others.spawn(history::keep(Arc::clone(&node), Recorder::start(options.catalog)));
+    others.spawn(history::keep(Arc::clone(&node)));
     others.spawn(peers::watch_peers(Arc::clone(&node), finder));
     others.spawn(tally::count_taken(Arc::clone(&node)));
     let reached = Arc::clone(&node);

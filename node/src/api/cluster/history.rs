@@ -28,7 +28,7 @@ impl Api {
     /// Takes down what somebody asked of a node or a pipeline.
     pub(super) fn record<T>(&self, event: Event, request: &Request<T>) {
         let by = who(request);
-        self.recorder.record(Event { requested_by: (!by.is_empty()).then_some(by), ..event });
+        self.node.recorder.record(Event { requested_by: (!by.is_empty()).then_some(by), ..event });
     }
 }
 

@@ -43,21 +43,18 @@ use rosetta_proto::v1::{
 use tokio_util::sync::CancellationToken;
 use tonic::service::Routes;
 
-use self::{figures::Figures, statuses::Statuses};
+use self::figures::Figures;
 use super::{
     Listeners,
     dead_letters::{DeadLetters, Reach},
     server,
 };
-use crate::{catalog::Recorder, cluster::Node};
+use crate::cluster::Node;
 
 /// What the services work with.
 struct Api {
     node: Arc<Node>,
     figures: Figures,
-    statuses: Statuses,
-    /// For what is asked of nodes; the catalog itself records what is asked of definitions.
-    recorder: Recorder,
     /// The node stops: streams end with it.
     cancel: CancellationToken,
 }
@@ -68,13 +65,7 @@ struct Api {
 /// # Errors
 /// A listener that broke.
 pub async fn serve(node: Arc<Node>, listeners: Listeners, cancel: CancellationToken) -> io::Result<()> {
-    let api = Arc::new(Api {
-        figures: Figures::default(),
-        statuses: Statuses::default(),
-        recorder: Recorder::start(node.catalog.clone()),
-        cancel: cancel.clone(),
-        node,
-    });
+    let api = Arc::new(Api { figures: Figures::default(), cancel: cancel.clone(), node });
     let (health, health_service) = tonic_health::server::health_reporter();
     let mut services = Routes::builder();
     services
@@ -83,7 +74,7 @@ pub async fn serve(node: Arc<Node>, listeners: Listeners, cancel: CancellationTo
         .add_service(ClusterServer::new(service::Cluster::new(Arc::clone(&api))))
         .add_service(PeersServer::new(peers::Peers(Arc::clone(&api))));
     if let Some(desk) = &api.node.desk {
-        let reach = Reach::cluster(Arc::clone(&api.node));
+        let reach = Reach::Cluster(Arc::clone(&api.node));
         services.add_service(DeadLettersServer::new(DeadLetters::new(Arc::clone(desk), reach)));
     }
     tokio::select! {

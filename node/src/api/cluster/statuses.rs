@@ -22,12 +22,6 @@ const OWNER_ANSWERS_WITHIN: Duration = Duration::from_secs(1);
 /// A node is asked for all that it owns rather than for more names than this.
 const MOST_NAMES: usize = 20;
 
-/// The way to the owners.
-#[derive(Default)]
-pub(super) struct Statuses {
-    channels: Channels,
-}
-
 /// What a node answered, or why it did not.
 type Told = Result<BTreeMap<String, v1::PipelineStatus>, String>;
 
@@ -41,9 +35,7 @@ impl Api {
         let Routes { here, elsewhere, nobody } = Routes::of(view, names, &self.node.record.id);
         let mut statuses: Vec<_> = here.iter().filter_map(|name| self.here(view, name)).collect();
         statuses.extend(nobody);
-        let is_known = |address: &str| view.nodes.values().any(|node| node.record.address == address);
-        self.statuses.channels.retain(is_known);
-        for (owner, told) in self.statuses.ask(&elsewhere).await {
+        for (owner, told) in ask(&self.node.channels, &elsewhere).await {
             let names = elsewhere.get(&owner).map(|asked| asked.pipelines.as_slice()).unwrap_or_default();
             let assignments = names.iter().filter_map(|name| view.assignments.get(name));
             statuses.extend(assignments.map(|assignment| of_owner(&assignment.record, &told)));
@@ -58,25 +50,23 @@ impl Api {
     }
 }
 
-impl Statuses {
-    async fn ask(&self, owners: &BTreeMap<NodeId, Asked>) -> Vec<(NodeId, Told)> {
-        let mut calls = JoinSet::new();
-        let mut told = Vec::new();
-        for (owner, asked) in owners {
-            match self.channels.to(&asked.address) {
-                Ok(channel) => {
-                    let (owner, asked) = (owner.clone(), asked.clone());
-                    calls.spawn(async move { (owner.clone(), ask_one(channel, &owner, &asked).await) });
-                }
-                Err(cause) => told.push((owner.clone(), Err(cause))),
+async fn ask(channels: &Channels, owners: &BTreeMap<NodeId, Asked>) -> Vec<(NodeId, Told)> {
+    let mut calls = JoinSet::new();
+    let mut told = Vec::new();
+    for (owner, asked) in owners {
+        match channels.to(&asked.address) {
+            Ok(channel) => {
+                let (owner, asked) = (owner.clone(), asked.clone());
+                calls.spawn(async move { (owner.clone(), ask_one(channel, &owner, &asked).await) });
             }
+            Err(cause) => told.push((owner.clone(), Err(cause))),
         }
-        // Each has its own deadline.
-        while let Some(answer) = calls.join_next().await {
-            told.extend(answer.ok());
-        }
-        told
     }
+    // Each has its own deadline.
+    while let Some(answer) = calls.join_next().await {
+        told.extend(answer.ok());
+    }
+    told
 }
 
 async fn ask_one(channel: Channel, owner: &NodeId, asked: &Asked) -> Told {

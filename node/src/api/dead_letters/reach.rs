@@ -7,10 +7,7 @@ use rosetta_proto::{PipelineName, error_status};
 use serde::Deserialize;
 use tonic::{Code, Status, transport::Channel};
 
-use crate::{
-    cluster::{Channels, Node},
-    dead_letters::Mailbox,
-};
+use crate::{cluster::Node, dead_letters::Mailbox};
 
 /// Whose letters are answered for.
 #[derive(Clone)]
@@ -18,12 +15,7 @@ pub(in crate::api) enum Reach {
     /// This process runs all pipelines.
     Alone(Arc<[Mailbox]>),
     /// Letters are in a store that all nodes see; what is done with them, the owner of the pipeline does.
-    Cluster(Arc<Peers>),
-}
-
-pub(in crate::api) struct Peers {
-    node: Arc<Node>,
-    channels: Channels,
+    Cluster(Arc<Node>),
 }
 
 /// Of a definition, where its pipelines write to.
@@ -43,16 +35,12 @@ impl Reach {
         Reach::Alone(mailboxes.into())
     }
 
-    pub(in crate::api) fn cluster(node: Arc<Node>) -> Reach {
-        Reach::Cluster(Arc::new(Peers { node, channels: Channels::default() }))
-    }
-
     /// In order.
     pub(super) fn mailboxes(&self) -> Vec<Mailbox> {
         match self {
             Reach::Alone(mailboxes) => mailboxes.to_vec(),
-            Reach::Cluster(peers) => {
-                let view = peers.node.views.now();
+            Reach::Cluster(node) => {
+                let view = node.views.now();
                 let mut mailboxes: Vec<_> =
                     view.pipelines.values().flat_map(|recorded| mailboxes_of(&recorded.record)).collect();
                 mailboxes.sort();
@@ -66,10 +54,10 @@ impl Reach {
     /// # Errors
     /// Nobody runs it.
     pub(super) fn elsewhere(&self, pipeline: &str) -> Result<Option<Channel>, Status> {
-        let Reach::Cluster(peers) = self else { return Ok(None) };
-        let view = peers.node.views.now();
-        let address = owner_address(&view, pipeline, &peers.node.record.id)?;
-        address.map(|address| peers.channels.to(&address).map_err(|cause| not_running(pipeline, &cause))).transpose()
+        let Reach::Cluster(node) = self else { return Ok(None) };
+        let view = node.views.now();
+        let address = owner_address(&view, pipeline, &node.record.id)?;
+        address.map(|address| node.channels.to(&address).map_err(|cause| not_running(pipeline, &cause))).transpose()
     }
 }
 
