@@ -117,17 +117,15 @@ impl dead_letters_server::DeadLetters for DeadLetters {
         request: Request<v1::ReplayDeadLettersRequest>,
     ) -> Result<Response<v1::ReplayDeadLettersResponse>, Status> {
         let is_forwarded = is_forwarded(&request);
-        let v1::ReplayDeadLettersRequest { request_id, selection, requested_by, reason } = request.into_inner();
-        if requested_by.is_empty() {
+        let mut asked = request.into_inner();
+        if asked.requested_by.is_empty() {
             return Err(invalid("requested_by is empty: say who asks", "requested_by"));
         }
-        let names = self.selected(selection).await?;
+        let names = self.selected(asked.selection.take()).await?;
         for (mailbox, names) in by_mailbox(&names) {
             if let Some(owner) = self.owner(&mailbox, is_forwarded)? {
                 for selection in selections(&names) {
-                    let (request_id, requested_by, reason) = (request_id.clone(), requested_by.clone(), reason.clone());
-                    let request =
-                        v1::ReplayDeadLettersRequest { request_id, selection: Some(selection), requested_by, reason };
+                    let request = v1::ReplayDeadLettersRequest { selection: Some(selection), ..asked.clone() };
                     owner.clone().replay(forwarded(request)).await?;
                 }
                 continue;
@@ -136,6 +134,7 @@ impl dead_letters_server::DeadLetters for DeadLetters {
             tables.dedup();
             self.desk.replay(&mailbox, &tables).await.map_err(desk_status)?;
         }
+        let v1::ReplayDeadLettersRequest { requested_by, reason, .. } = asked;
         tracing::info!(requested_by, reason, letters = names.len(), "dead letters are tried again");
         Ok(Response::new(v1::ReplayDeadLettersResponse { selected: names.len() as u64 }))
     }
@@ -145,20 +144,19 @@ impl dead_letters_server::DeadLetters for DeadLetters {
         request: Request<v1::DiscardDeadLettersRequest>,
     ) -> Result<Response<v1::DiscardDeadLettersResponse>, Status> {
         let is_forwarded = is_forwarded(&request);
-        let v1::DiscardDeadLettersRequest { request_id, selection, requested_by, reason } = request.into_inner();
-        for (value, field) in [(&requested_by, "requested_by"), (&reason, "reason")] {
+        let mut asked = request.into_inner();
+        for (value, field) in [(&asked.requested_by, "requested_by"), (&asked.reason, "reason")] {
             if value.is_empty() {
                 return Err(invalid(&format!("{field} is empty: say who asks, and why"), field));
             }
         }
-        let names = self.selected(selection).await?;
+        let names = self.selected(asked.selection.take()).await?;
+        let v1::DiscardDeadLettersRequest { requested_by, reason, .. } = &asked;
         let mut discarded = 0;
         for (mailbox, names) in by_mailbox(&names) {
             if let Some(owner) = self.owner(&mailbox, is_forwarded)? {
                 for selection in selections(&names) {
-                    let (request_id, requested_by, reason) = (request_id.clone(), requested_by.clone(), reason.clone());
-                    let request =
-                        v1::DiscardDeadLettersRequest { request_id, selection: Some(selection), requested_by, reason };
+                    let request = v1::DiscardDeadLettersRequest { selection: Some(selection), ..asked.clone() };
                     discarded += owner.clone().discard(forwarded(request)).await?.into_inner().discarded;
                 }
                 continue;
